@@ -1,0 +1,105 @@
+"""Array backends, and the one place that decides which of them a new tensor gets."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import BackendUnavailableError
+from .numpy_backend import NumpyBackend
+from .protocol import Availability, Backend
+
+__all__ = ["Availability", "Backend", "available", "backend", "get", "register", "resolve", "set_backend"]
+
+_registry: dict[str, type[Backend]] = {"numpy": NumpyBackend}
+_instances: dict[str, Backend] = {}
+_default: list[str] = []  # what set_backend chose; empty until then
+
+
+class _Chosen(threading.local):
+    stack: tuple[str, ...] = ()
+
+
+_chosen = _Chosen()
+
+
+def register(name: str, kind: type[Backend]) -> None:
+    """Add a backend under a name; `kind()` is called when it is first used."""
+    _registry[name] = kind
+    _instances.pop(name, None)
+
+
+def get(name: str) -> Backend:
+    """Return the backend of that name.
+
+    Raises BackendUnavailableError if the name is unknown, or if the backend cannot run here.
+    """
+    found = _instances.get(name)
+    if found is not None:
+        return found
+    if name not in _registry:
+        known = ", ".join(f'"{each}"' for each in _registry)
+        raise BackendUnavailableError(f'there is no backend "{name}". Choose one of {known}.')
+    kind = _registry[name]
+    status = kind.availability()
+    if not status.can_run:
+        raise BackendUnavailableError(f'backend "{name}" cannot run here: {status.reason}. {status.fix}')
+    return _instances.setdefault(name, kind())
+
+
+def available() -> dict[str, Availability]:
+    """Say for every backend whether it can run here, why not, and what to install. Never raises.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.backends.available()["numpy"].can_run
+    True
+    """
+    return {name: kind.availability() for name, kind in _registry.items()}
+
+
+def resolve(choice: Any = None) -> Backend:
+    """Return the backend for a new tensor: `choice`, else the context, else the default, else the
+    environment's TINYGRAD_RNN_BACKEND, else NumPy."""
+    if isinstance(choice, Backend):
+        return choice
+    if choice is not None:
+        return get(choice)
+    if _chosen.stack:
+        return get(_chosen.stack[-1])
+    if _default:
+        return get(_default[-1])
+    return get(os.environ.get("TINYGRAD_RNN_BACKEND") or "numpy")
+
+
+def set_backend(name: str | None) -> None:
+    """Choose the backend of new tensors for the whole process; None returns to the environment's.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.set_backend("numpy"); tg.tensor([1.0]).backend
+    'numpy'
+    >>> tg.set_backend(None)
+    """
+    if name is not None:
+        get(name)
+    _default[:] = [] if name is None else [name]
+
+
+@contextmanager
+def backend(name: str) -> Iterator[Backend]:
+    """Choose the backend of tensors that are made inside the ``with`` block, in this thread.
+
+    >>> import tinygrad_rnn as tg
+    >>> with tg.backend("numpy"):
+    ...     tg.tensor([1.0]).backend
+    'numpy'
+    """
+    found = get(name)
+    before = _chosen.stack
+    _chosen.stack = (*before, name)
+    try:
+        yield found
+    finally:
+        _chosen.stack = before

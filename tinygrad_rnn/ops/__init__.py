@@ -1,0 +1,48 @@
+"""The operations, by family. The module reads as an array namespace of the Python array API standard (2024.12)."""
+
+from ..primitive import use_tensors
+from . import (
+    activation,
+    convolution,
+    creation,
+    elementwise,
+    indexing,
+    inspection,
+    linalg,
+    loss,
+    operators,
+    reduction,
+    sequence,
+    shape,
+    sorting,
+)
+from .activation import *
+from .convolution import *
+from .creation import *
+from .elementwise import *
+from .indexing import *
+from .inspection import *
+from .linalg import *
+from .loss import *
+from .reduction import *
+from .shape import *
+from .sorting import *
+
+__all__ = [
+    *activation.__all__,
+    *convolution.__all__,
+    *creation.__all__,
+    *elementwise.__all__,
+    *indexing.__all__,
+    *inspection.__all__,
+    *linalg.__all__,
+    *loss.__all__,
+    *reduction.__all__,
+    *shape.__all__,
+    *sorting.__all__,
+]
+
+import sys as _sys
+
+use_tensors(namespace=_sys.modules[__name__])
+operators.install()
