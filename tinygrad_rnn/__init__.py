@@ -17,3 +17,5 @@ from .primitive import Primitive, elementwise, primitive, registry
 from .tape import Record, Tape, scope
 from .tensor import Parameter, Tensor, asarray, set_default_dtype, tensor
 from .transforms import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+
+from . import nn, optim  # isort: skip  (they stand on everything above)

@@ -138,6 +138,11 @@ class Tape:
     def __repr__(self) -> str:
         return f"Tape({len(self.records)} records, {len(self.leaves)} leaves)"
 
+    def __str__(self) -> str:
+        from .inspect.table import table
+
+        return table(self)
+
     def sweep_backward(
         self, cotangents: Mapping[int, Any], wanted: Iterable[int], namespace: Any = None
     ) -> dict[int, Any]:

@@ -398,7 +398,8 @@ def asarray(
     Tensor([0, 1, 2], dtype=int64)
     """
     check_device(device)
-    if isinstance(data, Tensor) and not copy and backend is None and dtype in (None, data.dtype):
+    # not `dtype in (None, ...)`: NumPy finds np.dtype("float64") == None true
+    if isinstance(data, Tensor) and not copy and backend is None and (dtype is None or as_dtype(dtype) == data.dtype):
         return data
     if copy is False and not isinstance(data, (Tensor, np.ndarray)):
         raise ArgumentError(f"asarray(copy=False): a {type(data).__name__} cannot be used without a copy")
