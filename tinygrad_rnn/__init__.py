@@ -18,4 +18,4 @@ from .tape import Record, Tape, scope
 from .tensor import Parameter, Tensor, asarray, set_default_dtype, tensor
 from .transforms import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
-from . import nn, optim  # isort: skip  (they stand on everything above)
+from . import gradients, inspect, nn, optim, rnn  # isort: skip  (they stand on everything above)

@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import ops
 from ..errors import ArgumentError, ShapeError, StateDictError
+from ..rnn.state import detached, leaves_of, like_state
 from ..tape import Tape
 from ..tensor import Tensor, asarray
 from .rule import (
@@ -29,9 +30,6 @@ from .rule import (
     add_gradients,
     check_cell,
     check_foreign,
-    detached,
-    leaves_of,
-    like_state,
     named_parameters,
     take_loss,
 )

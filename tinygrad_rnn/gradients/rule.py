@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ArgumentError, DataError, GradientError, ShapeError
+from ..rnn.state import check_sequence, detached
 from ..tape import Tape, scope, user_line
 from ..tensor import Parameter, Tensor, asarray
 
@@ -170,42 +171,12 @@ def check_cell(cell: Any) -> None:
         )
 
 
-def check_sequence(xs: Any) -> Tensor:
-    """Return xs as a Tensor (T, B, ...) with at least one step and one lane."""
-    xs = asarray(xs)
-    if xs.ndim < 2:
-        raise ShapeError(f"a sequence expects xs of shape (T, B, I); got {xs.shape}")
-    if xs.shape[0] == 0:
-        raise DataError(f"a sequence needs at least one time step; xs has shape {xs.shape}, T = 0")
-    if xs.shape[1] == 0:
-        raise DataError(f"a sequence needs at least one lane; xs has shape {xs.shape}, B = 0")
-    return xs
-
-
 def check_reset(reset: Any, batch: int) -> Any:
     """Return reset as a NumPy array of bools of shape (B,)."""
     mask = np.asarray(reset.numpy() if isinstance(reset, Tensor) else reset)
     if mask.shape != (batch,) or mask.dtype != bool:
         raise ShapeError(f"reset expects {batch} bools, one a lane; got {mask.dtype} of shape {mask.shape}")
     return mask
-
-
-def leaves_of(state: Any) -> list[Tensor]:
-    """The Tensors of a state, which is a Tensor or a tuple of Tensors."""
-    return list(state) if isinstance(state, (tuple, list)) else [state]
-
-
-def like_state(state: Any, leaves: Iterable[Any]) -> Any:
-    """Put leaves back into the form of a state."""
-    leaves = list(leaves)
-    if isinstance(state, tuple) and hasattr(state, "_fields"):
-        return type(state)(*leaves)
-    return type(state)(leaves) if isinstance(state, (tuple, list)) else leaves[0]
-
-
-def detached(state: Any) -> Any:
-    """The same state with no history."""
-    return like_state(state, [leaf.detach() for leaf in leaves_of(state)])
 
 
 def named_parameters(cell: Any, loss: Any = None) -> list[tuple[str, Parameter]]:

@@ -1,3 +1,380 @@
-"""."""
+"""A whole recurrence as one record: the fused forms of the Elman network, the LSTM and the GRU.
 
-__all__: list[str] = []
+Forward: one product of all inputs with W_ih, then a kernel that runs over time. Backward: a kernel that runs back over
+time, then one product over all steps for each weight. The composed form, which serves under an outer tape and in
+forward mode, is `rnn.scan` with the step functions below: the equations, written in Tensor operations.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+from ..errors import DTypeError, ShapeError
+from ..primitive import primitive
+from ..tape import user_line
+from ..tensor import Tensor
+from .activation import relu, sigmoid
+from .elementwise import tanh
+from .linalg import matrix_transpose
+from .shape import split
+
+__all__ = ["elman_sequence", "elman_step", "gru_sequence", "gru_step", "lstm_sequence", "lstm_step"]
+
+
+# ---- one step, in Tensor operations
+
+
+def elman_step(
+    x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, *, nonlinearity: str = "tanh"
+) -> Any:
+    """``h' = f(W_ih x + b_ih + W_hh h + b_hh)`` with f tanh or relu. [Elman 1990]
+
+    x: (B, I).  h: (B, H).  w_ih: (H, I).  w_hh: (H, H).  Biases: (H,) or None.  Returns (B, H).
+    """
+    a = _affine(x, w_ih, b_ih) + _affine(h, w_hh, b_hh)
+    return tanh(a) if nonlinearity == "tanh" else relu(a)
+
+
+def lstm_step(
+    x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None
+) -> tuple[Any, Any]:
+    """One step of long short-term memory, gate order i f g o. [Hochreiter & Schmidhuber 1997; Gers et al. 2000]
+
+    ``i, f, o = σ(·), g = tanh(·)`` of ``W_ih x + b_ih + W_hh h + b_hh``; ``c' = f c + i g``; ``h' = o tanh(c')``.
+    x: (B, I).  h, c: (B, H).  w_ih: (4H, I).  w_hh: (4H, H).  Biases: (4H,) or None.  Returns h', c'.
+    """
+    i, f, g, o = split(_affine(x, w_ih, b_ih) + _affine(h, w_hh, b_hh), 4, axis=-1)
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(c), c
+
+
+def gru_step(
+    x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, *, reset_after: bool = True
+) -> Any:
+    """One step of the gated recurrent unit, gate order r z n. [Cho et al. 2014]
+
+    ``r, z = σ(·)`` of ``W_ih x + b_ih + W_hh h + b_hh``; ``h' = (1 - z) n + z h`` with
+    ``n = tanh(W_in x + b_in + r (W_hn h + b_hn))`` if the reset comes after the product (torch, cuDNN), or
+    ``n = tanh(W_in x + b_in + W_hn (r h) + b_hn)`` if it comes before (Cho).
+    x: (B, I).  h: (B, H).  w_ih: (3H, I).  w_hh: (3H, H).  Biases: (3H,) or None.  Returns (B, H).
+    """
+    size = h.shape[-1]
+    x_r, x_z, x_n = split(_affine(x, w_ih, b_ih), 3, axis=-1)
+    if reset_after:
+        h_r, h_z, h_n = split(_affine(h, w_hh, b_hh), 3, axis=-1)
+        r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
+        n = tanh(x_n + r * h_n)
+    else:
+        gates = _affine(h, w_hh[: 2 * size], None if b_hh is None else b_hh[: 2 * size])
+        h_r, h_z = split(gates, 2, axis=-1)
+        r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
+        n = tanh(x_n + _affine(r * h, w_hh[2 * size :], None if b_hh is None else b_hh[2 * size :]))
+    return n + z * (h - n)
+
+
+def _affine(x: Any, weight: Any, bias: Any) -> Any:
+    product = x @ matrix_transpose(weight)
+    return product if bias is None else product + bias
+
+
+# ---- a whole sequence
+
+
+def elman_sequence(
+    xs: Tensor,
+    h0: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+    *,
+    lengths: Any = None,
+    reverse: bool = False,
+    nonlinearity: str = "tanh",
+) -> tuple[Tensor, Tensor]:
+    """Run `elman_step` over a sequence, as one record.
+
+    xs: (T, B, I).  h0: (B, H).  Weights as in `elman_step`.  lengths: (B,) NumPy integers, or None for T.
+    reverse: run from the last step (of each length) to the first.
+    Returns outputs (T, B, H), zero past a length, and the state after the last step, (B, H).
+
+    >>> import tinygrad_rnn as tg
+    >>> from tinygrad_rnn.ops.sequence import elman_sequence
+    >>> xs, h0 = tg.ones((3, 1, 2)), tg.zeros((1, 1))
+    >>> with tg.Tape() as tape:
+    ...     ys, h = elman_sequence(xs, h0, tg.ones((1, 2)), tg.ones((1, 1)))
+    >>> len(tape), ys.shape
+    (1, (3, 1, 1))
+    """
+    biases = _check("elman_sequence", 1, xs, (h0,), w_ih, w_hh, b_ih, b_hh)
+    params = {"lengths": lengths, "reverse": reverse, "nonlinearity": nonlinearity}
+    return _elman(xs, h0, w_ih, w_hh, *biases, **params)  # type: ignore[no-any-return]
+
+
+def lstm_sequence(
+    xs: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+    *,
+    lengths: Any = None,
+    reverse: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run `lstm_step` over a sequence, as one record.
+
+    xs: (T, B, I).  h0, c0: (B, H).  The rest as in `elman_sequence` and `lstm_step`.
+    Returns outputs (T, B, H), zero past a length, and h and c after the last step, (B, H).
+    """
+    biases = _check("lstm_sequence", 4, xs, (h0, c0), w_ih, w_hh, b_ih, b_hh)
+    return _lstm(xs, h0, c0, w_ih, w_hh, *biases, lengths=lengths, reverse=reverse)  # type: ignore[no-any-return]
+
+
+def gru_sequence(
+    xs: Tensor,
+    h0: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+    *,
+    lengths: Any = None,
+    reverse: bool = False,
+    reset_after: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """Run `gru_step` over a sequence, as one record.
+
+    xs: (T, B, I).  h0: (B, H).  The rest as in `elman_sequence` and `gru_step`.
+    Returns outputs (T, B, H), zero past a length, and the state after the last step, (B, H).
+    """
+    biases = _check("gru_sequence", 3, xs, (h0,), w_ih, w_hh, b_ih, b_hh)
+    params = {"lengths": lengths, "reverse": reverse, "reset_after": reset_after}
+    return _gru(xs, h0, w_ih, w_hh, *biases, **params)  # type: ignore[no-any-return]
+
+
+def _check(
+    name: str, gates: int, xs: Any, state: tuple[Any, ...], w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any
+) -> tuple[Any, ...]:
+    """Raise unless shapes and dtypes fit; return the biases there are (both or none)."""
+    size = w_hh.shape[-1]
+    if (b_ih is None) != (b_hh is None):
+        raise ShapeError(f"{name} takes both biases or neither")
+    biases = () if b_ih is None else (b_ih, b_hh)
+    given = {"xs": xs, "w_ih": w_ih, "w_hh": w_hh, **{f"state {k}": part for k, part in enumerate(state)}}
+    wanted: dict[str, tuple[int, ...]] = {
+        "xs": (*xs.shape[:2], w_ih.shape[-1]),
+        "w_ih": (gates * size, w_ih.shape[-1]),
+        "w_hh": (gates * size, size),
+        **{f"state {k}": (*xs.shape[1:2], size) for k in range(len(state))},
+    }
+    for each, label in zip(biases, ("b_ih", "b_hh")):
+        given[label], wanted[label] = each, (gates * size,)
+    for label, shape in wanted.items():
+        if tuple(given[label].shape) != shape or (label == "xs" and xs.ndim != 3):
+            expected = f"(T, B, {shape[-1]})" if label == "xs" else f"{shape}"
+            raise ShapeError(
+                f"{name} expected {label} of shape {expected}; got {given[label].shape}        at {user_line()}"
+            )
+        if given[label].dtype != w_hh.dtype:
+            raise DTypeError(
+                f"{name} got {label} of {given[label].dtype} and weights of {w_hh.dtype}. "
+                f"Cast one of them: .astype(tg.{w_hh.dtype})        at {user_line()}"
+            )
+    return biases
+
+
+# ---- forward and backward, around the kernels
+
+
+def _input_products(xp: Any, xs: Any, w_ih: Any, *biases: Any) -> Any:
+    """(T, B, I) -> (T, B, G): W_ih x and the biases, for all steps in one product."""
+    products = xp.matmul(xp.reshape(xs, (-1, xs.shape[2])), xp.matrix_transpose(w_ih))
+    for bias in biases:
+        products += bias
+    return xp.reshape(products, (*xs.shape[:2], -1))
+
+
+def _pull_inputs(xp: Any, d_xw: Any, xs: Any, w_ih: Any, needs: Any) -> tuple[Any, Any]:
+    """Cotangents of xs and of w_ih; that of xs only where it is needed."""
+    flat = xp.reshape(d_xw, (-1, d_xw.shape[2]))
+    dx = xp.reshape(xp.matmul(flat, w_ih), xs.shape) if needs[0] else None
+    return dx, xp.matmul(xp.matrix_transpose(flat), xp.reshape(xs, (-1, xs.shape[2])))
+
+
+def _within(xp: Any, hs: Any, lengths: Any) -> Any:
+    """States, with those past a lane's length set to zero."""
+    if lengths is None:
+        return hs
+    alive = xp.arange(hs.shape[0])[:, None] < xp.asarray(lengths)[None, :]
+    return xp.where(alive[:, :, None], hs, xp.zeros_like(hs))
+
+
+def _last(hs: Any, reverse: bool) -> Any:
+    """The state after the step that runs last, as an array of its own."""
+    return hs[0 if reverse else -1].copy()
+
+
+def _elman_forward(
+    xp: Any, xs: Any, h0: Any, w_ih: Any, w_hh: Any, *biases: Any, lengths: Any, reverse: bool, nonlinearity: str
+) -> Any:
+    xw = _input_products(xp, xs, w_ih, *biases)
+    hs = xp.kernel("elman_forward")(xw, w_hh, h0, lengths, reverse, nonlinearity)
+    return (_within(xp, hs, lengths), _last(hs, reverse)), hs
+
+
+def _elman_vjp(
+    xp: Any,
+    g: Any,
+    y: Any,
+    xs: Any,
+    h0: Any,
+    w_ih: Any,
+    w_hh: Any,
+    *biases: Any,
+    lengths: Any,
+    reverse: bool,
+    nonlinearity: str,
+    needs: Any,
+    residual: Any,
+) -> tuple[Any, ...]:
+    d_xw, dw_hh, dh0 = xp.kernel("elman_backward")(
+        _within(xp, g[0], lengths), g[1], residual, w_hh, h0, lengths, reverse, nonlinearity
+    )
+    dx, dw_ih = _pull_inputs(xp, d_xw, xs, w_ih, needs)
+    return dx, dh0, dw_ih, dw_hh, *[xp.sum(d_xw, axis=(0, 1))] * len(biases)
+
+
+def _lstm_forward(
+    xp: Any, xs: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, *biases: Any, lengths: Any, reverse: bool
+) -> Any:
+    xw = _input_products(xp, xs, w_ih, *biases)
+    hs, cs, gates = xp.kernel("lstm_forward")(xw, w_hh, h0, c0, lengths, reverse)
+    return (_within(xp, hs, lengths), _last(hs, reverse), _last(cs, reverse)), (hs, cs, gates)
+
+
+def _lstm_vjp(
+    xp: Any,
+    g: Any,
+    y: Any,
+    xs: Any,
+    h0: Any,
+    c0: Any,
+    w_ih: Any,
+    w_hh: Any,
+    *biases: Any,
+    lengths: Any,
+    reverse: bool,
+    needs: Any,
+    residual: Any,
+) -> tuple[Any, ...]:
+    hs, cs, gates = residual
+    d_xw, dw_hh, dh0, dc0 = xp.kernel("lstm_backward")(
+        _within(xp, g[0], lengths), g[1], g[2], hs, cs, gates, w_hh, h0, c0, lengths, reverse
+    )
+    dx, dw_ih = _pull_inputs(xp, d_xw, xs, w_ih, needs)
+    return dx, dh0, dc0, dw_ih, dw_hh, *[xp.sum(d_xw, axis=(0, 1))] * len(biases)
+
+
+def _gru_forward(
+    xp: Any, xs: Any, h0: Any, w_ih: Any, w_hh: Any, *biases: Any, lengths: Any, reverse: bool, reset_after: bool
+) -> Any:
+    size = h0.shape[1]
+    xw = _input_products(xp, xs, w_ih, *biases[:1])
+    if biases:
+        xw[:, :, : 2 * size] += biases[1][: 2 * size]
+        b_hn = biases[1][2 * size :]
+    else:
+        b_hn = xp.zeros_like(h0[0])
+    hs, gates, inner = xp.kernel("gru_forward")(xw, w_hh, b_hn, h0, lengths, reverse, reset_after)
+    return (_within(xp, hs, lengths), _last(hs, reverse)), (hs, gates, inner)
+
+
+def _gru_vjp(
+    xp: Any,
+    g: Any,
+    y: Any,
+    xs: Any,
+    h0: Any,
+    w_ih: Any,
+    w_hh: Any,
+    *biases: Any,
+    lengths: Any,
+    reverse: bool,
+    reset_after: bool,
+    needs: Any,
+    residual: Any,
+) -> tuple[Any, ...]:
+    hs, gates, inner = residual
+    d_xw, dw_hh, db_hn, dh0 = xp.kernel("gru_backward")(
+        _within(xp, g[0], lengths), g[1], hs, gates, inner, w_hh, h0, lengths, reverse, reset_after
+    )
+    dx, dw_ih = _pull_inputs(xp, d_xw, xs, w_ih, needs)
+    if not biases:
+        return dx, dh0, dw_ih, dw_hh
+    db_ih = xp.sum(d_xw, axis=(0, 1))
+    db_hh = xp.concat([db_ih[: 2 * h0.shape[1]], db_hn])
+    return dx, dh0, dw_ih, dw_hh, db_ih, db_hh
+
+
+# ---- the composed forms: the only loop over time is rnn.scan
+
+
+def _scanned(step: Any, xs: Any, state: Any, lengths: Any, reverse: bool) -> tuple[Any, ...]:
+    from ..rnn.scan import scan
+
+    ys, last = scan(step, xs, state, lengths=lengths, reverse=reverse)
+    return (ys, *last) if isinstance(last, tuple) else (ys, last)
+
+
+def _elman_composed(
+    xs: Any, h0: Any, *weights: Any, lengths: Any, reverse: bool, nonlinearity: str
+) -> tuple[Any, ...]:
+    def step(x: Any, h: Any) -> Any:
+        return elman_step(x, h, *weights, nonlinearity=nonlinearity)
+
+    return _scanned(step, xs, h0, lengths, reverse)
+
+
+def _lstm_composed(xs: Any, h0: Any, c0: Any, *weights: Any, lengths: Any, reverse: bool) -> tuple[Any, ...]:
+    def step(x: Any, state: Any) -> Any:
+        return lstm_step(x, *state, *weights)
+
+    return _scanned(step, xs, (h0, c0), lengths, reverse)
+
+
+def _gru_composed(
+    xs: Any, h0: Any, *weights: Any, lengths: Any, reverse: bool, reset_after: bool
+) -> tuple[Any, ...]:
+    def step(x: Any, h: Any) -> Any:
+        return gru_step(x, h, *weights, reset_after=reset_after)
+
+    return _scanned(step, xs, h0, lengths, reverse)
+
+
+_elman = primitive(
+    "elman_sequence",
+    forward=_elman_forward,
+    vjp=_elman_vjp,
+    composed=_elman_composed,
+    residual=True,
+    outputs=2,
+)
+_lstm = primitive(
+    "lstm_sequence",
+    forward=_lstm_forward,
+    vjp=_lstm_vjp,
+    composed=_lstm_composed,
+    residual=True,
+    outputs=3,
+)
+_gru = primitive(
+    "gru_sequence",
+    forward=_gru_forward,
+    vjp=_gru_vjp,
+    composed=_gru_composed,
+    residual=True,
+    outputs=2,
+)

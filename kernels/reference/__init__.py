@@ -1,0 +1,15 @@
+"""Kernels in NumPy: the specification that every other implementation is tested against.
+
+Shapes and letters: T time, B batch, H hidden. Sequences are (T, B, ...). A kernel that runs a recurrence takes
+
+lengths: (B,) integers, or None for T everywhere. Past its length a lane keeps its state, in both directions.
+reverse: whether time runs from T - 1 down to 0.
+
+and returns the states of all steps; zeroing what lies past a length is left to the caller.
+"""
+
+from .elman import elman_backward, elman_forward
+from .gru import gru_backward, gru_forward
+from .lstm import lstm_backward, lstm_forward
+
+__all__ = ["elman_backward", "elman_forward", "gru_backward", "gru_forward", "lstm_backward", "lstm_forward"]
