@@ -21,6 +21,10 @@ class IndexingError(TinygradRNNError, IndexError):
     """An index points outside a tensor, or has too many dimensions."""
 
 
+class AxisError(ShapeError, IndexingError):
+    """An axis is out of range for a tensor; a ValueError and an IndexError, as NumPy's own."""
+
+
 class ImmutableError(TinygradRNNError, TypeError):
     """An attempt to write into a Tensor."""
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .primitive import Primitive
 
 CONSTANT = -1  # the slot of an input that no gradient can reach
+ONE = 1  # a local derivative that needs no multiplication
 
 
 class Record(NamedTuple):
@@ -99,14 +100,21 @@ class Tape:
     backward: Callable[..., None]
     watch: Callable[..., Any]
 
+    __slots__ = (
+        "__weakref__", "_entered", "append", "code", "leaves", "nested", "noted", "outer", "place", "records", "ref",
+        "slots",
+    )  # fmt: skip
+
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self.append = self.records.append
         self.leaves: dict[int, tuple[int, Any]] = {}  # id(tensor) -> (slot, tensor)
         self.slots = 0
         self.outer: Tape | None = None
         self.nested = False  # recorded inside another tape: the values are Tensors of that tape
         self.place: tuple[str, int | None] = ("", None)  # scope and step of the next record
         self.noted: tuple[CodeType, int] | None = None
+        self.code: CodeType | None = None  # the last code that was seen to be the user's
         self.ref = weakref.ref(self)
         self._entered = False
 
@@ -157,39 +165,61 @@ class Tape:
         totals: list[Any] = [None] * (self.slots + 1)
         for slot, cotangent in cotangents.items():
             totals[slot] = cotangent
-        owned = set()  # slots whose total is an array made here, and may be added to in place
+        owned = bytearray(self.slots + 1)  # whether a slot's total is an array made here, and may be added to in place
+        on_arrays = namespace is None
+
+        def add(slot: int, value: Any, part: Any) -> None:
+            """Add a cotangent to the total of a slot that holds `value`."""
+            if owned[slot]:
+                try:
+                    totals[slot] += part
+                except ValueError:  # it is larger than the total: its input was broadcast
+                    totals[slot] += fit(xp, part, value)
+                return
+            if part.shape != value.shape or part.dtype is not value.dtype:
+                part = fit(xp, part, value)
+            total = totals[slot]
+            if total is None:
+                totals[slot] = part
+            else:
+                totals[slot] = total + part
+                owned[slot] = on_arrays
+
         for record in reversed(self.records):
             output = record[2]
             if output.__class__ is int:
-                if not needed[output]:
-                    continue
                 cotangent = totals[output]
                 if cotangent is None:
                     continue
                 if output not in kept:
                     totals[output] = None
             else:
-                cotangent = tuple([totals[slot] if needed[slot] else None for slot in output])
-                if all(part is None for part in cotangent):
+                cotangent = _taken(totals, output, needed, kept)
+                if cotangent is None:
                     continue
-                for slot in output:
-                    if slot not in kept:
-                        totals[slot] = None
+            primitive = record[0]
             inputs = record[1]
-            parts = record[0].pullback(namespace or record[7].xp, cotangent, record, needed)
-            for slot, part in zip(inputs, parts):
-                if part is None:
-                    continue
-                total = totals[slot]
-                if total is None:
-                    totals[slot] = part
-                elif slot in owned:
-                    total += part
-                    totals[slot] = total
-                else:
-                    totals[slot] = total + part
-                    owned.add(slot)
-        return {slot: totals[slot] for slot in kept if totals[slot] is not None}
+            values = record[3]
+            xp = namespace or record[7].xp
+            local = primitive.local
+            if local is None or record[6]:
+                for slot, value, part in zip(inputs, values, primitive.pullback(xp, cotangent, record, needed)):
+                    if part is not None:
+                        add(slot, value, part)
+            elif len(local) == 1:
+                (slot,) = inputs
+                (a,) = values
+                if needed[slot]:
+                    add(slot, a, cotangent if local[0] is ONE else cotangent * local[0](xp, record[4], a))
+            else:
+                i, j = inputs
+                a, b = values
+                first, second = local
+                if needed[i]:
+                    add(i, a, cotangent if first is ONE else cotangent * first(xp, record[4], a, b))
+                if needed[j]:
+                    add(j, b, cotangent if second is ONE else cotangent * second(xp, record[4], a, b))
+        return _reported(totals, kept)
 
     def sweep_forward(self, tangents: Mapping[int, Any], namespace: Any = None) -> dict[int, Any]:
         """Push tangents forward through the tape: the Jacobian-vector product of the whole program.
@@ -227,6 +257,34 @@ class Tape:
                                 live[part] = 1
                     break
         return live
+
+
+def _reported(totals: list[Any], kept: set[int]) -> dict[int, Any]:
+    return {slot: totals[slot] for slot in kept if totals[slot] is not None}
+
+
+def _taken(totals: list[Any], outputs: tuple[int, ...], needed: bytearray, kept: set[int]) -> Any:
+    """Take the cotangents of a record of several outputs out of the totals; None if none was reached."""
+    cotangents = tuple([totals[slot] if needed[slot] else None for slot in outputs])
+    for slot in outputs:
+        if slot not in kept:
+            totals[slot] = None
+    return None if all(part is None for part in cotangents) else cotangents
+
+
+def fit(xp: Any, g: Any, value: Any) -> Any:
+    """Undo broadcasting and promotion: give a cotangent its input's shape and dtype."""
+    shape = value.shape
+    if g.shape != shape:
+        extra = g.ndim - len(shape)
+        if extra > 0:
+            g = xp.sum(g, axis=tuple(range(extra)))
+        stretched = tuple([i for i, (have, want) in enumerate(zip(g.shape, shape)) if want == 1 and have != 1])
+        if stretched:
+            g = xp.sum(g, axis=stretched, keepdims=True)
+        if g.shape != shape:
+            g = xp.broadcast_to(g, shape)
+    return g if g.dtype == value.dtype else xp.astype(g, value.dtype)
 
 
 @contextmanager
@@ -294,7 +352,7 @@ _KERNELS = str(Path(__file__).resolve().parent.parent / "kernels")
 _EXAMPLES = str(Path(__file__).resolve().parent / "examples")
 
 
-@functools.lru_cache(maxsize=None)  # a walk up the stack then costs one look-up a frame
+@functools.cache  # a walk up the stack then costs one look-up a frame
 def is_library_file(name: str) -> bool:
     """Whether a source file belongs to this library (its examples count as user code)."""
     return name.startswith((_HOME, _KERNELS)) and not name.startswith(_EXAMPLES)

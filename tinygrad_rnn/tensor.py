@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import backends
+from .apply import placed, use_tensors
 from .errors import ArgumentError, DTypeError, GradientError, ImmutableError, ShapeError, TapeError
-from .primitive import placed, use_tensors
 from .tape import state, user_line
 
 DTYPES = {name: np.dtype(name) for name in ("bool", "int32", "int64", "float32", "float64")}
@@ -127,8 +127,7 @@ class Tensor:
         return self.numpy().tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        tape = self._tape() if self._tape is not None else None
-        if tape is not None and tape is state.tape:
+        if _is_recorded(self):
             raise TapeError(
                 "NumPy asked for the values of a recorded Tensor, and the gradient would be lost. "
                 f"Write x.numpy() if that is meant, or use the function of tinygrad_rnn.        at {user_line()}"
@@ -155,8 +154,32 @@ class Tensor:
             )
         return getattr(ops, name)(*inputs)
 
-    def __dlpack__(self, **kwargs: Any) -> Any:
-        return self._array.__dlpack__(**kwargs)
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
+        """The same tensor: it has one device, its backend's (``x.to("cupy")`` changes the backend).
+
+        Raises ArgumentError for another device, or for a stream.
+        """
+        if device != self.device or stream is not None:
+            raise ArgumentError(
+                f'to_device: this tensor lives on "{self.device}", without streams; got {device!r}, stream={stream!r}. '
+                f'Change its backend instead: x.to("cupy")'
+            )
+        return self
+
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: Any = None,
+        copy: bool | None = None,
+    ) -> Any:
+        array = self._array
+        old = max_version is None or max_version < (1, 0)  # such a protocol cannot say that an array is read-only
+        if old and copy is not False and isinstance(array, np.ndarray) and not array.flags.writeable:
+            array = array.copy()
+        asked = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+        return array.__dlpack__(**{name: value for name, value in asked.items() if value is not None})
 
     def __dlpack_device__(self) -> Any:
         return self._array.__dlpack_device__()
@@ -418,6 +441,11 @@ def _make(data: Any, dtype: Any, backend: Any, copy: bool, requires_grad: bool) 
     if dtype is not None:
         dtype = as_dtype(dtype)
     if isinstance(data, Tensor):
+        if _is_recorded(data):
+            raise TapeError(
+                "this copy of a recorded Tensor would lose its gradient. Write x.astype(dtype) to keep the gradient, "
+                f"x.detach() to stop it here.        at {user_line()}"
+            )
         target = backends.resolve(backend) if backend is not None else data._backend
         array: Any = data._array if target is data._backend else data.numpy()
     else:
@@ -443,6 +471,23 @@ def _make(data: Any, dtype: Any, backend: Any, copy: bool, requires_grad: bool) 
     return made  # type: ignore[no-any-return]
 
 
+def _is_recorded(x: Tensor) -> bool:
+    """Whether an active tape of this thread, the innermost or one around it, has recorded the Tensor."""
+    if state.tape is None:
+        return False
+    active = []
+    tape: Any = state.tape
+    while tape is not None:
+        active.append(tape.ref)
+        tape = tape.outer
+    layer: Any = x
+    while isinstance(layer, Tensor):
+        if layer._tape in active:
+            return True
+        layer = layer._value
+    return False
+
+
 def _host_array(data: Any) -> Any:
     if isinstance(data, (list, tuple)):
         data = _unwrapped(data)
@@ -460,7 +505,7 @@ def _host_array(data: Any) -> Any:
 def _unwrapped(data: Any) -> Any:
     """Nested lists with Tensors replaced by their values. Depth is that of the user's own nesting."""
     if isinstance(data, Tensor):
-        if data._tape is not None and data._tape() is not None:
+        if _is_recorded(data):
             raise TapeError("a list holds recorded Tensors, and their gradients would be lost. Use tg.stack([...]).")
         return data.numpy()
     if isinstance(data, (list, tuple)):

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from . import ops
+from .apply import apply, placed, sweep_namespace, watch
 from .errors import ArgumentError, BackendMismatchError, GradientError, ShapeError, TapeError, UnusedSourceError
-from .primitive import Primitive, apply, placed, sweep_namespace, watch
+from .primitive import Primitive
 from .tape import Tape, noting_user, outside, paused, state, user_line
 from .tensor import Tensor, asarray
 
@@ -92,9 +93,7 @@ def _jvp_on_tape(self: Tape, target: Any, sources: Any, tangents: Any) -> Any:
     sources, tangents: Tensors in matching structures and shapes.
     """
     names, listed, _ = _flatten(sources)
-    _, directions, _ = _flatten(tangents)
-    if len(listed) != len(directions):
-        raise ShapeError(f"jvp got {len(listed)} sources and {len(directions)} tangents")
+    directions = _matching(tangents, sources, "sources", "tangents")
     _, targets, rebuild = _flatten(target)
     seeds: dict[int, Any] = {}
     for name, source, direction in zip(names, listed, directions):
@@ -157,6 +156,21 @@ def _flatten(sources: Any) -> tuple[list[Any], list[Any], Callable[[list[Any]], 
         form: Any = type(sources)
         return list(range(len(sources))), list(sources), form
     return [None], [sources], lambda values: values[0]
+
+
+def _matching(given: Any, like: Any, what: str, kind: str) -> list[Any]:
+    """The leaves of `given` in the order of those of `like`: one for a Tensor, by key for a dict."""
+    if isinstance(like, Tensor):
+        return [given]
+    names, listed, _ = _flatten(like)
+    if isinstance(like, dict) and isinstance(given, dict):
+        if missing := [name for name in names if name not in given]:
+            raise ShapeError(f"{kind} lack {', '.join(map(repr, missing))}; give one for each of the {what}")
+        given = {name: given[name] for name in names} | given
+    _, directions, _ = _flatten(given)
+    if len(listed) != len(directions):
+        raise ShapeError(f"got {len(listed)} {what} and {len(directions)} {kind}; give one for each")
+    return directions
 
 
 def _check_source(name: Any, source: Any) -> None:
@@ -312,9 +326,7 @@ def vjp(fn: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tup
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
         _, outs, _ = _flatten(out)
-        _, cotangents, _ = _flatten(cotangent)
-        if len(outs) != len(cotangents):
-            raise ShapeError(f"the function has {len(outs)} outputs; got {len(cotangents)} cotangents")
+        cotangents = _matching(cotangent, out, "outputs", "cotangents")
         flat = [_flatten(box) for box in boxes]
         sources = [each for _, listed, _ in flat for each in listed]
         return tuple(_regrouped(flat, _pull_many(tape, outs, cotangents, sources)))
@@ -332,11 +344,15 @@ def jvp(fn: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any])
     """
     if not isinstance(primals, (list, tuple)) or not isinstance(tangents, (list, tuple)):
         raise ArgumentError("jvp takes a sequence of primals and a sequence of tangents: jvp(f, [x], [dx])")
+    if len(primals) != len(tangents):
+        raise ShapeError(f"jvp got {len(primals)} primals and {len(tangents)} tangents; give one for each")
     with Tape() as tape:
         boxes = [_watched(tape, primal) for primal in primals]
         out = fn(*boxes)
     sources = [each for box in boxes for each in _flatten(box)[1]]
-    directions = [each for tangent in tangents for each in _flatten(tangent)[1]]
+    directions = [
+        each for box, tangent in zip(boxes, tangents) for each in _matching(tangent, box, "primals", "tangents")
+    ]
     return _below_all(tape, out), tape.jvp(out, sources, directions)
 
 
@@ -486,8 +502,8 @@ def _run_again(record: Any) -> tuple[Tape, list[int | None], list[Any]]:
     nested = any(isinstance(value, Tensor) for value in record.values)
     before = [(leaf, leaf._value) for leaf in closed_over]
     for leaf, then in zip(closed_over, record.values[count:]):
-        if not isinstance(then, Tensor) and not isinstance(leaf._value, Tensor):
-            leaf._value = then  # a parameter may have been assigned since
+        if not isinstance(leaf._value, Tensor):  # a parameter may have been assigned since
+            leaf._value = then._array if isinstance(then, Tensor) else then
     active = state.tape
     if not nested:
         state.tape = None

@@ -8,8 +8,8 @@ and every step is differentiated with the parameters that it saw.
 from __future__ import annotations
 
 from collections import deque
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np

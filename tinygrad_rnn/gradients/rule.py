@@ -199,7 +199,7 @@ def add_gradients(total: Gradients | None, more: Gradients | None) -> Gradients 
 
 def take_loss(cell: Any, loss: Loss, output: Tensor, t: int) -> LossGradient:
     """Evaluate the loss of one step, and differentiate it with respect to the output and its own parameters."""
-    own = [(f"loss.{n}", p) for n, p in getattr(loss, "named_parameters", lambda: [])() if p.requires_grad]
+    own = [(f"loss.{n}", p) for n, p in getattr(loss, "named_parameters", list)() if p.requires_grad]
     with Tape() as tape:
         box = tape.watch(output)
         value = loss(box, t)

@@ -1,6 +1,6 @@
 """The operations, by family. The module reads as an array namespace of the Python array API standard (2024.12)."""
 
-from ..primitive import use_tensors
+from ..apply import use_tensors
 from . import (
     activation,
     convolution,

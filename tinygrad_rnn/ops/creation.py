@@ -20,8 +20,8 @@ Shape = int | Sequence[int]
 
 
 def _shape(shape: Shape) -> tuple[int, ...]:
-    sizes = (shape,) if hasattr(shape, "__index__") else tuple(shape)  # type: ignore[arg-type]
-    found = tuple([int(n.__index__()) for n in sizes])  # type: ignore[union-attr]
+    sizes = (shape,) if hasattr(shape, "__index__") else tuple(shape)
+    found = tuple([int(n.__index__()) for n in sizes])
     if min(found, default=0) < 0:
         raise ShapeError(f"a shape has lengths of at least 0; got {found}")
     return found
@@ -145,7 +145,8 @@ def eye(
     >>> tg.eye(2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    return _made(np.eye(n_rows, n_cols, k=k, dtype=_float(dtype)), device, backend)
+    near = _near(k, n_rows, n_rows if n_cols is None else n_cols)
+    return _made(np.eye(n_rows, n_cols, k=near, dtype=_float(dtype)), device, backend)
 
 
 def meshgrid(*arrays: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
@@ -198,6 +199,11 @@ def _matrix(name: str, x: Any) -> Any:
     return x
 
 
+def _near(k: int, rows: int, columns: int) -> int:
+    """A diagonal's number, moved to the matrix's edge if it lies far outside: NumPy's arithmetic has 64 bits."""
+    return max(-rows - 1, min(int(k), columns + 1))
+
+
 def tril(x: Any, /, *, k: int = 0) -> Tensor:
     """The lower triangle of the last two axes, zeros above the k-th diagonal.
 
@@ -205,7 +211,8 @@ def tril(x: Any, /, *, k: int = 0) -> Tensor:
     >>> tg.tril(tg.ones((2, 2))).tolist()
     [[1.0, 0.0], [1.0, 1.0]]
     """
-    return _tril(_matrix("tril", x), k=k)  # type: ignore[no-any-return]
+    x = _matrix("tril", x)
+    return _tril(x, k=_near(k, *x.shape[-2:]))  # type: ignore[no-any-return]
 
 
 def triu(x: Any, /, *, k: int = 0) -> Tensor:
@@ -215,15 +222,20 @@ def triu(x: Any, /, *, k: int = 0) -> Tensor:
     >>> tg.triu(tg.ones((2, 2))).tolist()
     [[1.0, 1.0], [0.0, 1.0]]
     """
-    return _triu(_matrix("triu", x), k=k)  # type: ignore[no-any-return]
+    x = _matrix("triu", x)
+    return _triu(x, k=_near(k, *x.shape[-2:]))  # type: ignore[no-any-return]
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None, backend: Any = None) -> Tensor:
     """Take an array of another library by DLPack, without a copy where both live on the same device.
+
+    copy: True always copies; False raises ValueError or BufferError where a copy would be needed.
 
     >>> import numpy as np, tinygrad_rnn as tg
     >>> tg.from_dlpack(np.ones(2)).tolist()
     [1.0, 1.0]
     """
     check_device(device)
-    return asarray(np.from_dlpack(x), copy=copy, backend=backend)
+    if isinstance(x, Tensor):  # immutable, hence safe to share, and its own array may be read-only
+        return asarray(x, copy=copy, backend=backend)
+    return asarray(np.from_dlpack(x, copy=copy), backend=backend)

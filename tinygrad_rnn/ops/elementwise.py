@@ -7,19 +7,21 @@ and dy/dx for each input. The vjp and the jvp both follow from dy/dx. Where the 
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
-from ..primitive import MINUS_ONE, ONE, elementwise, primitive
+from ..primitive import MINUS_ONE, elementwise, primitive
+from ..tape import ONE
 
 __all__ = [
     "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and", "bitwise_invert",
-    "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil", "clip", "copysign", "cos",
-    "cosh", "divide", "equal", "exp", "expm1", "floor", "floor_divide", "greater", "greater_equal", "hypot",
-    "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log10", "log1p", "log2", "logaddexp",
+    "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil", "clip", "conj", "copysign",
+    "cos", "cosh", "divide", "equal", "exp", "expm1", "floor", "floor_divide", "greater", "greater_equal", "hypot",
+    "imag", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log10", "log1p", "log2", "logaddexp",
     "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "multiply", "negative",
-    "nextafter", "not_equal", "positive", "pow", "reciprocal", "remainder", "round", "sign", "signbit", "sin",
-    "sinh", "sqrt", "square", "subtract", "tan", "tanh", "trunc", "where",
+    "nextafter", "not_equal", "positive", "pow", "real", "reciprocal", "remainder", "round", "sign", "signbit",
+    "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh", "trunc", "where",
 ]  # fmt: skip
 
 
@@ -48,7 +50,20 @@ divide = elementwise(
     singular=True,
     doc="Quotient of two tensors, ``x1 / x2``.",
 )
-floor_divide = elementwise("floor_divide", derivative=(_zero, _zero), doc="Quotient rounded down, ``x1 // x2``.")
+
+
+def _floored(xp: Any, x1: Any, x2: Any) -> Any:
+    """floor_divide, with the standard's values at infinity, where NumPy has Python's: inf // 1 is inf, -1 // inf -0."""
+    y = xp.floor_divide(x1, x2)
+    if y.dtype.kind != "f":
+        return y
+    infinite = (x1 == math.inf) | (x1 == -math.inf) | (x2 == math.inf) | (x2 == -math.inf)
+    return xp.where(infinite, xp.divide(x1, x2), y)
+
+
+floor_divide = elementwise(
+    "floor_divide", _floored, derivative=(_zero, _zero), doc="Quotient rounded down, ``x1 // x2``."
+)
 remainder = elementwise(
     "remainder",
     derivative=(ONE, lambda xp, y, a, b: -xp.floor(a / b)),
@@ -57,6 +72,9 @@ remainder = elementwise(
 )
 negative = elementwise("negative", derivative=MINUS_ONE, doc="``-x``.")
 positive = elementwise("positive", derivative=ONE, doc="``+x``: the same values.")
+real = elementwise("real", derivative=ONE, doc="The real part: x itself, as no dtype here is complex.")
+imag = elementwise("imag", derivative=_zero, doc="The imaginary part: zeros, as no dtype here is complex.")
+conj = elementwise("conj", derivative=ONE, doc="The complex conjugate: x itself, as no dtype here is complex.")
 reciprocal = elementwise("reciprocal", derivative=lambda xp, y, x: -y * y, singular=True, doc="``1 / x``.")
 square = elementwise("square", derivative=lambda xp, y, x: 2 * x, doc="``x * x``.")
 sqrt = elementwise("sqrt", derivative=lambda xp, y, x: 0.5 / y, singular=True, doc="Square root.")
@@ -69,14 +87,26 @@ hypot = elementwise(
     doc="``sqrt(x1**2 + x2**2)`` without overflow. Its derivative at (0, 0) is 0.",
 )
 
+
+def _raised(xp: Any, x1: Any, x2: Any) -> Any:
+    """pow, with the standard's values at -inf and -0: NumPy may take an exponent of 0.5 for a square root."""
+    y = xp.pow(x1, x2)
+    if x2.__class__ is float:
+        return xp.where(x1 == -math.inf, -x1, y + 0.0) if x2 == 0.5 else y
+    if y.dtype.kind != "f" or x2.__class__ is int:
+        return y
+    return xp.where(x2 == 0.5, xp.where(x1 == -math.inf, -x1, y + 0.0), y)
+
+
 _power = elementwise(  # a Python number as the exponent
     "power",
-    forward=lambda xp, x, exponent: xp.pow(x, exponent),
+    forward=lambda xp, x, exponent: _raised(xp, x, exponent),
     derivative=lambda xp, y, x, exponent: exponent * xp.pow(x, exponent - 1) if exponent != 0 else xp.zeros_like(y),
     singular=True,
 )
 _pow = elementwise(
     "pow",
+    forward=_raised,
     derivative=(
         lambda xp, y, a, b: b * xp.pow(a, xp.where(b == 0, xp.ones_like(b), b - 1)),
         lambda xp, y, a, b: y * xp.log(xp.where(a > 0, a, xp.ones_like(a))),
@@ -105,9 +135,7 @@ log = elementwise("log", derivative=lambda xp, y, x: 1 / x, singular=True, doc="
 log1p = elementwise(
     "log1p", derivative=lambda xp, y, x: 1 / (1 + x), singular=True, doc="``log(1 + x)``, accurate near 0."
 )
-log2 = elementwise(
-    "log2", derivative=lambda xp, y, x: 1 / (x * math.log(2)), singular=True, doc="Logarithm to base 2."
-)
+log2 = elementwise("log2", derivative=lambda xp, y, x: 1 / (x * math.log(2)), singular=True, doc="Logarithm to base 2.")
 log10 = elementwise(
     "log10", derivative=lambda xp, y, x: 1 / (x * math.log(10)), singular=True, doc="Logarithm to base 10."
 )
@@ -208,6 +236,7 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
     >>> tg.clip(tg.tensor([-2.0, 0.5, 2.0]), -1.0, 1.0)
     Tensor([-1. ,  0.5,  1. ], dtype=float32)
     """
+    min, max = _as_x(min, x), _as_x(max, x)
     if min is None and max is None:
         return positive(x)
     if max is None:
@@ -215,6 +244,14 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
     if min is None:
         return _clip_above(x, max)
     return _clip(x, min, max)
+
+
+def _as_x(bound: Any, x: Any) -> Any:
+    """A bound in the dtype of x where both are floats, or both integers: the result has the dtype of x."""
+    have, want = getattr(bound, "dtype", None), getattr(x, "dtype", None)
+    if have is None or want is None or have == want or have.kind != want.kind:
+        return bound
+    return bound.astype(want)
 
 
 _clip_below = elementwise(
@@ -279,3 +316,21 @@ bitwise_xor = _plain("bitwise_xor", "``x1 ^ x2`` on bools or integers.")
 bitwise_invert = _plain("bitwise_invert", "``~x`` on bools or integers.")
 bitwise_left_shift = _plain("bitwise_left_shift", "``x1 << x2`` on integers.")
 bitwise_right_shift = _plain("bitwise_right_shift", "``x1 >> x2`` on integers.")
+
+
+def _describe() -> None:
+    """Let `inspect.signature` and `help` show the standard's parameters, not those of every primitive."""
+    two = {
+        "add", "atan2", "bitwise_and", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
+        "copysign", "divide", "equal", "floor_divide", "greater", "greater_equal", "hypot", "less", "less_equal",
+        "logaddexp", "logical_and", "logical_or", "logical_xor", "maximum", "minimum", "multiply", "nextafter",
+        "not_equal", "remainder", "subtract",
+    }  # fmt: skip
+    for name in __all__:
+        names = ("condition", "x1", "x2") if name == "where" else ("x1", "x2") if name in two else ("x",)
+        if name not in ("clip", "pow"):  # functions, which show their own
+            parameters = [inspect.Parameter(each, inspect.Parameter.POSITIONAL_ONLY) for each in names]
+            globals()[name].__signature__ = inspect.Signature(parameters)
+
+
+_describe()

@@ -49,14 +49,14 @@ def _whole(part: Any) -> int:
 
 def _normal(x: Any, index: Any) -> tuple[Any, ...]:
     """The index as a tuple of plain parts, checked against the shape of x."""
-    parts = tuple([_plain(part) for part in (index if isinstance(index, tuple) else (index,))])
+    parts = [_plain(part) for part in (index if isinstance(index, tuple) else (index,))]
     used = sum([_width(part) for part in parts])
     if used > x.ndim:
         raise IndexingError(f"{used} indices for a tensor of shape {tuple(x.shape)}        at {user_line()}")
     if sum([part is Ellipsis for part in parts]) > 1:
         raise IndexingError(f"an index has one ... at most        at {user_line()}")
     axis = 0
-    for part in parts:
+    for i, part in enumerate(parts):
         if part is Ellipsis:
             axis += x.ndim - used
             continue
@@ -66,13 +66,15 @@ def _normal(x: Any, index: Any) -> tuple[Any, ...]:
             _in_range(x, int(part.min()), int(part.max()), axis)
         elif isinstance(part, np.ndarray) and part.dtype == bool:
             sizes = x.shape[axis : axis + part.ndim]
-            if part.shape != tuple(sizes):
+            if any(n not in (m, 0) for n, m in zip(part.shape, sizes)):  # a mask of length 0 chooses nothing
                 raise IndexingError(
                     f"a mask of shape {part.shape} does not fit axes {tuple(sizes)} of a tensor of shape "
                     f"{tuple(x.shape)}        at {user_line()}"
                 )
+            if part.shape != tuple(sizes):
+                parts[i] = np.zeros(sizes, dtype=bool)
         axis += _width(part)
-    return parts
+    return tuple(parts)
 
 
 def _width(part: Any) -> int:
@@ -93,7 +95,7 @@ def _in_range(x: Any, low: int, high: int, axis: int) -> None:
 
 
 def _is_basic(index: tuple[Any, ...]) -> bool:
-    return not any([isinstance(part, np.ndarray) for part in index])
+    return not any(isinstance(part, np.ndarray) for part in index)
 
 
 _getitem = primitive(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,29 @@ def _dtype_of(x: Any) -> Any:
     return x.dtype if hasattr(x, "dtype") else as_dtype(x)
 
 
-def finfo(type: Any, /) -> Any:
+@dataclass(frozen=True)
+class FloatLimits:
+    """What `finfo` answers, in Python numbers."""
+
+    bits: int
+    eps: float
+    max: float
+    min: float
+    smallest_normal: float
+    dtype: Any
+
+
+@dataclass(frozen=True)
+class IntegerLimits:
+    """What `iinfo` answers."""
+
+    bits: int
+    max: int
+    min: int
+    dtype: Any
+
+
+def finfo(type: Any, /) -> FloatLimits:
     """Limits of a floating dtype: bits, eps, max, min, smallest_normal, dtype.
 
     >>> import tinygrad_rnn as tg
@@ -46,10 +69,18 @@ def finfo(type: Any, /) -> Any:
     dtype = _dtype_of(type)
     if dtype.kind != "f":
         raise DTypeError(f"finfo needs a floating dtype; got {dtype}")
-    return np.finfo(dtype)
+    found = np.finfo(dtype)
+    return FloatLimits(
+        bits=int(found.bits),
+        eps=float(found.eps),
+        max=float(found.max),
+        min=float(found.min),
+        smallest_normal=float(found.smallest_normal),
+        dtype=dtype,
+    )
 
 
-def iinfo(type: Any, /) -> Any:
+def iinfo(type: Any, /) -> IntegerLimits:
     """Limits of an integer dtype: bits, max, min.
 
     >>> import tinygrad_rnn as tg
@@ -59,7 +90,8 @@ def iinfo(type: Any, /) -> Any:
     dtype = _dtype_of(type)
     if dtype.kind != "i":
         raise DTypeError(f"iinfo needs an integer dtype; got {dtype}")
-    return np.iinfo(dtype)
+    found = np.iinfo(dtype)
+    return IntegerLimits(bits=found.bits, max=int(found.max), min=int(found.min), dtype=dtype)
 
 
 def isdtype(dtype: Any, kind: Any) -> Any:
@@ -70,12 +102,12 @@ def isdtype(dtype: Any, kind: Any) -> Any:
     True
     """
     if isinstance(kind, tuple):
-        return any([isdtype(dtype, each) for each in kind])
+        return any(isdtype(dtype, each) for each in kind)
     if isinstance(kind, str):
         if kind not in _KINDS:
             raise ArgumentError(f"isdtype: kind must be one of {', '.join(_KINDS)}; got {kind!r}")
-        return np.dtype(dtype).name in _KINDS[kind]
-    return np.dtype(dtype) == np.dtype(kind)
+        return as_dtype(dtype).name in _KINDS[kind]
+    return as_dtype(dtype) == as_dtype(kind)
 
 
 def can_cast(from_: Any, to: Any, /) -> Any:
@@ -125,6 +157,6 @@ class _Info:
         return {name: dtype for name, dtype in DTYPES.items() if kind is None or isdtype(dtype, kind)}
 
 
-def __array_namespace_info__() -> _Info:
+def __array_namespace_info__() -> _Info:  # noqa: N807  (the standard's name)
     """The standard's inspection object."""
     return _Info()

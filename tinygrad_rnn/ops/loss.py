@@ -114,7 +114,7 @@ def cross_entropy(
     numbers = targets.numpy()
     counts = np.ones(numbers.shape, dtype=bool) if ignore_index is None else numbers != ignore_index
     used = numbers[counts]
-    if used.size and not (0 <= used.min() and used.max() < classes):
+    if used.size and not (used.min() >= 0 and used.max() < classes):
         bad = used.min() if used.min() < 0 else used.max()
         raise DataError(f"cross_entropy: class {bad} is not among 0 .. {classes - 1}        at {user_line()}")
     if not 0.0 <= label_smoothing <= 1.0:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..apply import apply, binary
 from ..errors import DTypeError
-from ..primitive import Primitive, apply
+from ..primitive import Primitive
 from ..tape import state
 from ..tensor import Tensor
 
@@ -19,7 +20,7 @@ _PLAIN = (int, float, bool, np.ndarray, np.generic)
 def _binary(primitive: Primitive) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Make ``a + b`` and its reflected form, straight to the engine: this is the hottest path there is."""
 
-    def operator(self: Tensor, other: Any) -> Any:
+    def plain(self: Tensor, other: Any) -> Any:
         if isinstance(other, Tensor) or isinstance(other, _PLAIN):
             return apply(primitive, (self, other), _NO_PARAMS, state.tape)
         return _refuse(primitive, other)
@@ -29,7 +30,7 @@ def _binary(primitive: Primitive) -> tuple[Callable[..., Any], Callable[..., Any
             return apply(primitive, (other, self), _NO_PARAMS, state.tape)
         return _refuse(primitive, other)
 
-    return operator, reflected
+    return binary(primitive, plain), reflected
 
 
 def _refuse(primitive: Primitive, other: Any) -> Any:
@@ -67,11 +68,11 @@ def install() -> None:
         "ne": elementwise.not_equal,
     }.items():
         setattr(Tensor, f"__{name}__", _binary(primitive)[0])
-    methods: dict[str, Callable[..., Any]] = {
-        "__matmul__": _guarded(getattr(linalg, "matmul", None)),
-        "__rmatmul__": lambda self, other: linalg.matmul(other, self),
-        "__pow__": lambda self, other: elementwise.pow(self, other),
-        "__rpow__": lambda self, other: elementwise.pow(other, self),
+    methods: dict[str, Any] = {
+        "__matmul__": _guarded(linalg.matmul, (Tensor, np.ndarray)),
+        "__rmatmul__": _guarded(lambda x1, x2: linalg.matmul(x2, x1), (np.ndarray,)),
+        "__pow__": _guarded(elementwise.pow, (Tensor, *_PLAIN)),
+        "__rpow__": _guarded(lambda x1, x2: elementwise.pow(x2, x1), _PLAIN),
         "__neg__": lambda self: elementwise.negative(self),
         "__pos__": lambda self: elementwise.positive(self),
         "__abs__": lambda self: elementwise.abs(self),
@@ -92,9 +93,9 @@ def install() -> None:
     for name in ("exp", "log", "sqrt", "tanh", "sin", "cos", "abs", "square", "clip"):
         methods[name] = _method(getattr(elementwise, name))
     for name in ("sum", "mean", "max", "min", "prod", "var", "std", "any", "all", "argmax", "argmin"):
-        methods[name] = _reduction(getattr(reduction, name, None))
+        methods[name] = _reduction(getattr(reduction, name))
     for name in ("sigmoid", "relu", "softmax"):
-        methods[name] = _method(getattr(activation, name, None))
+        methods[name] = _method(getattr(activation, name))
     for name, method in methods.items():
         setattr(Tensor, name, method)
 
@@ -104,9 +105,11 @@ def _sizes(given: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(given[0]) if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
 
 
-def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+def _guarded(function: Callable[..., Any], kinds: tuple[type, ...]) -> Callable[..., Any]:
+    """An operator that leaves operands of unknown kinds to their own class."""
+
     def operator(self: Tensor, other: Any) -> Any:
-        return function(self, other) if isinstance(other, (Tensor, np.ndarray)) else NotImplemented
+        return function(self, other) if isinstance(other, kinds) else NotImplemented
 
     return operator
 
@@ -115,7 +118,6 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         return function(self, *args, **kwargs)
 
-    if function is None: return None
     method.__doc__ = f"The same as ``tg.{function.__name__}(x, ...)``.\n\n{function.__doc__}"
     return method
 
@@ -124,7 +126,6 @@ def _reduction(function: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, axis: Any = None, **kwargs: Any) -> Any:
         return function(self, axis=axis, **kwargs)
 
-    if function is None: return None
     method.__doc__ = f"The same as ``tg.{function.__name__}(x, axis=axis, ...)``.\n\n{function.__doc__}"
     return method
 

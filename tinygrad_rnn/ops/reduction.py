@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, ShapeError
+from ..errors import AxisError, DTypeError, ShapeError
 from ..primitive import primitive
 from ..tape import user_line
 from ..tensor import Tensor, as_dtype, asarray
@@ -28,12 +28,12 @@ def axes_of(name: str, x: Any, axis: Axis) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     try:
-        listed = [axis.__index__()] if hasattr(axis, "__index__") else [int(a.__index__()) for a in axis]  # type: ignore[union-attr]
+        listed = [axis.__index__()] if hasattr(axis, "__index__") else [int(a.__index__()) for a in axis]
     except (TypeError, AttributeError) as error:
         raise ShapeError(f"{name}: axis must be an int, a tuple of ints or None; got {axis!r}") from error
     for a in listed:
         if not -ndim <= a < ndim:
-            raise ShapeError(
+            raise AxisError(
                 f"{name}: axis {a} is out of range for a tensor of shape {tuple(x.shape)}        at {user_line()}"
             )
     found = [a % ndim for a in listed]
@@ -73,7 +73,7 @@ def _nonempty(name: str, x: Any, axis: tuple[int, ...]) -> None:
 
 _sum = primitive(
     "sum",
-    lambda xp, x, axis, keepdims: xp.sum(x, axis=axis, keepdims=keepdims),
+    lambda xp, x, axis, keepdims: xp.sum(x, axis=axis, dtype=x.dtype, keepdims=keepdims),
     linear=True,
     vjp=(lambda xp, g, y, x, axis, keepdims: xp.broadcast_to(_keep(xp, g, x, axis, keepdims), x.shape),),
     jvp=(lambda xp, d, y, x, axis, keepdims: xp.sum(d, axis=axis, keepdims=keepdims),),
@@ -121,7 +121,7 @@ _mean = primitive(
 
 
 def mean(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Arithmetic mean over axes. Raises DTypeError for integers, ShapeError where there is nothing to average.
+    """Arithmetic mean over axes; NaN where there is nothing to average. Raises DTypeError for integers.
 
     >>> import tinygrad_rnn as tg
     >>> tg.mean(tg.tensor([1.0, 2.0, 6.0])).item()
@@ -129,8 +129,14 @@ def mean(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """
     x = _floats("mean", x)
     axes = axes_of("mean", x, axis)
-    _nonempty("mean", x, axes)
+    if _count(x, axes) == 0:
+        return _undefined(x, axes, keepdims)
     return _mean(x, axis=axes, keepdims=keepdims)  # type: ignore[no-any-return]
+
+
+def _undefined(x: Any, axis: tuple[int, ...], keepdims: bool) -> Tensor:
+    """NaN in the shape of a reduction, as the standard has it for a mean or a variance of too few entries."""
+    return _sum(x, axis=axis, keepdims=keepdims) * math.nan  # type: ignore[no-any-return]
 
 
 def _deviation(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
@@ -154,7 +160,7 @@ _var = primitive(
 
 
 def var(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-    """Variance over axes: the sum of squared deviations over (count - correction).
+    """Variance over axes: the sum of squared deviations over (count - correction); NaN if that is not above 0.
 
     >>> import tinygrad_rnn as tg
     >>> tg.var(tg.tensor([1.0, 3.0])).item()
@@ -163,10 +169,7 @@ def var(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
     x = _floats("var", x)
     axes = axes_of("var", x, axis)
     if _count(x, axes) <= correction:
-        raise ShapeError(
-            f"var needs more than {correction:g} entries over axis {axes} of shape {tuple(x.shape)}; "
-            f"there are {_count(x, axes)}"
-        )
+        return _undefined(x, axes, keepdims)
     return _var(x, axis=axes, correction=correction, keepdims=keepdims)  # type: ignore[no-any-return]
 
 
@@ -205,7 +208,7 @@ def _front_last(ndim: int, axis: tuple[int, ...]) -> tuple[int, ...]:
 
 _prod = primitive(
     "prod",
-    lambda xp, x, axis, keepdims: xp.prod(x, axis=axis, keepdims=keepdims),
+    lambda xp, x, axis, keepdims: xp.prod(x, axis=axis, dtype=x.dtype, keepdims=keepdims),
     vjp=(lambda xp, g, y, x, axis, keepdims: _keep(xp, g, x, axis, keepdims) * _others(xp, x, axis),),
     jvp=(lambda xp, d, y, x, axis, keepdims: xp.sum(d * _others(xp, x, axis), axis=axis, keepdims=keepdims),),
 )
@@ -242,7 +245,7 @@ def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, inc
     """
     x = _widened(_tensor(x), dtype)
     at = _running_axis("cumulative_sum", x, axis)
-    return _with_initial(_cumulative_sum(x, axis=at), x, at, 0, include_initial)
+    return _with_initial(_cumulative_sum(x, axis=at), x, at, 0, include_initial)  # type: ignore[no-any-return]
 
 
 def _running_axis(name: str, x: Any, axis: int | None) -> int:
@@ -301,7 +304,7 @@ def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, in
     """
     x = _widened(_tensor(x), dtype)
     at = _running_axis("cumulative_prod", x, axis)
-    return _with_initial(_cumulative_prod(x, axis=at), x, at, 1, include_initial)
+    return _with_initial(_cumulative_prod(x, axis=at), x, at, 1, include_initial)  # type: ignore[no-any-return]
 
 
 # ---- extremes: ties share the derivative equally

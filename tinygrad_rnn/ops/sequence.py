@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from ..errors import DTypeError, ShapeError
 from ..primitive import primitive
 from ..tape import user_line

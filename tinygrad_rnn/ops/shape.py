@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from .. import backends
-from ..errors import ArgumentError, BackendMismatchError, ShapeError
-from ..primitive import placed, primitive
+from ..apply import placed
+from ..errors import ArgumentError, AxisError, BackendMismatchError, ShapeError
+from ..primitive import primitive
 from ..tape import user_line
 from ..tensor import Tensor, as_dtype, asarray
 from .reduction import axes_of, one_axis
@@ -53,7 +55,7 @@ def reshape(x: Any, /, shape: Sequence[int] | int, *, copy: bool | None = None) 
     [[0, 1], [2, 3]]
     """
     x = _tensor(x)
-    target = [shape] if hasattr(shape, "__index__") else list(shape)  # type: ignore[list-item,arg-type]
+    target = [shape] if hasattr(shape, "__index__") else list(shape)
     target = [int(n.__index__()) for n in target]
     known = math.prod([n for n in target if n != -1])
     if target.count(-1) == 1 and known > 0 and x.size % known == 0:
@@ -94,8 +96,8 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
     (3, 4, 2)
     """
     x = _tensor(x)
-    sources = [source] if hasattr(source, "__index__") else list(source)  # type: ignore[list-item,arg-type]
-    targets = [destination] if hasattr(destination, "__index__") else list(destination)  # type: ignore[list-item,arg-type]
+    sources: list[Any] = [source] if hasattr(source, "__index__") else list(source)
+    targets: list[Any] = [destination] if hasattr(destination, "__index__") else list(destination)
     if len(sources) != len(targets):
         raise ShapeError(f"moveaxis: {len(sources)} source axes and {len(targets)} destinations")
     sources = [one_axis("moveaxis", x, a) for a in sources]
@@ -121,8 +123,8 @@ def swapaxes(x: Any, axis1: int, axis2: int, /) -> Tensor:
     return permute_dims(x, order)
 
 
-def expand_dims(x: Any, /, *, axis: int = 0) -> Tensor:
-    """Insert an axis of length 1 at `axis` of the result.
+def expand_dims(x: Any, /, axis: int = 0) -> Tensor:
+    """Insert an axis of length 1 at `axis` of the result. Raises AxisError if the result has no such axis.
 
     >>> import tinygrad_rnn as tg
     >>> tg.expand_dims(tg.zeros((2, 3)), axis=1).shape
@@ -130,7 +132,7 @@ def expand_dims(x: Any, /, *, axis: int = 0) -> Tensor:
     """
     x = _tensor(x)
     if not -x.ndim - 1 <= axis <= x.ndim:
-        raise ShapeError(f"expand_dims: axis {axis} is out of range for a tensor of shape {tuple(x.shape)}")
+        raise AxisError(f"expand_dims: axis {axis} is out of range for a tensor of shape {tuple(x.shape)}")
     at = axis % (x.ndim + 1)
     return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
 
@@ -287,7 +289,7 @@ def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Tensor:
             )
     ndim = tensors[0].ndim
     if not -ndim - 1 <= axis <= ndim:
-        raise ShapeError(f"stack: axis {axis} is out of range for tensors of shape {tuple(tensors[0].shape)}")
+        raise AxisError(f"stack: axis {axis} is out of range for tensors of shape {tuple(tensors[0].shape)}")
     return _stack(*_promoted(tensors), axis=axis % (ndim + 1))  # type: ignore[no-any-return]
 
 
@@ -310,7 +312,7 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """
     x = _tensor(x)
     at = one_axis("unstack", x, axis)
-    return () if x.shape[at] == 0 else _unstack(x, axis=at)  # type: ignore[no-any-return]
+    return () if x.shape[at] == 0 else _unstack(x, axis=at)
 
 
 def split(x: Any, parts: int | Sequence[int], /, *, axis: int = 0) -> tuple[Tensor, ...]:
@@ -324,14 +326,14 @@ def split(x: Any, parts: int | Sequence[int], /, *, axis: int = 0) -> tuple[Tens
     at = one_axis("split", x, axis)
     n = x.shape[at]
     if hasattr(parts, "__index__"):
-        count = int(parts)  # type: ignore[arg-type]
+        count = int(parts)
         if count < 1 or n % count:
             raise ShapeError(f"split: axis {at} of shape {tuple(x.shape)} does not divide into {count} equal parts")
         cuts = [n // count * i for i in range(1, count)]
     else:
-        cuts = [int(i) for i in parts]  # type: ignore[union-attr]
+        cuts = [int(i) for i in parts]
     ends = [0, *cuts, n]
-    return tuple([x[(slice(None),) * at + (slice(a, b),)] for a, b in zip(ends, ends[1:])])
+    return tuple([x[(slice(None),) * at + (slice(a, b),)] for a, b in itertools.pairwise(ends)])
 
 
 # ---- turning and repeating
@@ -371,8 +373,8 @@ def roll(x: Any, /, shift: int | Sequence[int], *, axis: int | Sequence[int] | N
     x = _tensor(x)
     if axis is None:
         return reshape(roll(reshape(x, (-1,)), shift, axis=0), x.shape)
-    axes = [axis] if hasattr(axis, "__index__") else list(axis)  # type: ignore[list-item,arg-type]
-    shifts = [shift] * len(axes) if hasattr(shift, "__index__") else list(shift)  # type: ignore[list-item,arg-type]
+    axes: list[Any] = [axis] if hasattr(axis, "__index__") else list(axis)
+    shifts = [shift] * len(axes) if hasattr(shift, "__index__") else list(shift)
     if len(shifts) != len(axes):
         raise ShapeError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
     places = tuple([one_axis("roll", x, a) for a in axes])
@@ -409,7 +411,7 @@ def tile(x: Any, repetitions: Sequence[int] | int, /) -> Tensor:
     [1.0, 2.0, 1.0, 2.0]
     """
     x = _tensor(x)
-    given = [repetitions] if hasattr(repetitions, "__index__") else list(repetitions)  # type: ignore[list-item,arg-type]
+    given = [repetitions] if hasattr(repetitions, "__index__") else list(repetitions)
     counts = [1] * (x.ndim - len(given)) + [int(n) for n in given]
     if min(counts, default=1) < 0:
         raise ArgumentError(f"tile: repetitions must be at least 0; got {repetitions!r}")

@@ -12,7 +12,7 @@ from .indexing import take_along_axis
 from .reduction import one_axis
 
 __all__ = [
-    "argsort", "diff", "nonzero", "searchsorted", "sort", "unique_all", "unique_counts", "unique_inverse",
+    "argsort", "diff", "isin", "nonzero", "searchsorted", "sort", "unique_all", "unique_counts", "unique_inverse",
     "unique_values",
 ]  # fmt: skip
 
@@ -99,6 +99,8 @@ def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: 
         raise ArgumentError(f"diff: n must be at least 0; got {n}")
     x = _tensor(x)
     at = one_axis("diff", x, axis)
+    if n == 0:
+        return x  # type: ignore[no-any-return]
     parts = [part for part in (prepend, x, append) if part is not None]
     if len(parts) > 1:
         x = concat([_tensor(part) for part in parts], axis=at)
@@ -107,6 +109,17 @@ def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: 
         behind = x[(slice(None),) * at + (slice(None, -1),)]
         x = ahead - behind if x.dtype != np.bool_ else ahead ^ behind
     return x  # type: ignore[no-any-return]
+
+
+def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Tensor:
+    """Whether each entry of x1 is one of the entries of x2 (``invert``: is none of them). NaN is in nothing.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.isin(tg.tensor([1, 2, 3]), tg.tensor([3, 1])).tolist()
+    [True, False, True]
+    """
+    x1, x2 = _tensor(x1), _tensor(x2)
+    return _plain(np.isin(x1.numpy(), x2.numpy(), invert=invert), x1)
 
 
 class UniqueAll(NamedTuple):
@@ -156,11 +169,11 @@ def unique_inverse(x: Any, /) -> UniqueInverse:
 
 
 def unique_values(x: Any, /) -> Tensor:
-    """Distinct values.
+    """Distinct values, in rising order.
 
     >>> import tinygrad_rnn as tg
     >>> tg.unique_values(tg.tensor([2, 1, 2])).tolist()
     [1, 2]
     """
     x = _tensor(x)
-    return _plain(np.unique_values(x.numpy()), x)
+    return _plain(np.unique(x.numpy(), equal_nan=False), x)  # np.unique_values may leave them unsorted

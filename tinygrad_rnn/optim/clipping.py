@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from .. import backends
+from ..apply import placed
 from ..errors import ArgumentError, GradientError
-from ..primitive import placed
 from ..tape import user_line
 from ..tensor import Tensor
 

@@ -310,9 +310,7 @@ def _at_home(state: State, parameter: Parameter) -> State:
     backend, dtype = parameter._backend, parameter.dtype
     moved: State = {}
     for name, entry in state.items():
-        if name == "step":
-            moved[name] = entry
-        elif type(entry) in backend.array_types and entry.dtype == dtype:
+        if name == "step" or (type(entry) in backend.array_types and entry.dtype == dtype):
             moved[name] = entry
         else:  # .get() is CuPy's way out
             moved[name] = backend.asarray(entry.get() if hasattr(entry, "get") else entry, dtype=dtype)

@@ -103,6 +103,9 @@ class ElmanCell(Cell):
         self.check(x, h)
         return elman_step(x, h, *self.weights(), nonlinearity=self.nonlinearity)  # type: ignore[no-any-return]
 
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity!r}")
+
 
 class GRUCell(Cell):
     """Gated recurrent unit, gate order r z n: see `ops.sequence.gru_step` for the equations. [Cho et al. 2014]
@@ -134,6 +137,9 @@ class GRUCell(Cell):
         """x (B, I), h (B, H) → h' (B, H)."""
         self.check(x, h)
         return gru_step(x, h, *self.weights(), reset_after=self.reset_after)  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")
 
 
 class LSTMCell(Cell):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import ops
-from ..errors import ArgumentError, ShapeError
+from ..errors import DTypeError, ShapeError
 from ..nn import init
 from ..nn.dropout import Dropout
 from ..nn.linear import check_features, check_size
@@ -97,6 +97,7 @@ class Recurrent(Module):
         name = type(self).__name__
         xs = xs if isinstance(xs, Tensor) else asarray(xs)
         check_features(name, xs, self.input_size, self.weight_ih_l0)
+        self._check_dtype("xs", xs)
         batched = xs.ndim == 3
         if not batched and xs.ndim != 2:
             layout = "(B, T, I)" if self.batch_first else "(T, B, I)"
@@ -132,10 +133,7 @@ class Recurrent(Module):
         self, xs: Tensor, start: tuple[Tensor, ...], suffix: str, lengths: Any, reverse: bool, fused: bool
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """One layer in one direction, from one state of it: outputs, and the state at the end."""
-        weights = [
-            getattr(self, f"{name}_{suffix}")
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        ]
+        weights = [getattr(self, f"{name}_{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         if fused:
             ys, *final = self._sequence(xs, *start, *weights, lengths=lengths, reverse=reverse)
             return ys, tuple(final)
@@ -168,9 +166,20 @@ class Recurrent(Module):
                 f"{type(self).__name__} expected {wanted}; got {', '.join(str(part.shape) for part in parts)}"
                 f"        at {user_line()}"
             )
+        for part in parts:
+            self._check_dtype("a state", part)
         if not batched:
             parts = [ops.expand_dims(part, axis=1) for part in parts]
         return list(zip(*[ops.unstack(part) for part in parts]))
+
+    def _check_dtype(self, what: str, x: Any) -> None:
+        """Raise unless x has the weights' dtype, which both forms would otherwise treat differently."""
+        wanted = self.weight_hh_l0.dtype
+        if x.dtype != wanted:
+            raise DTypeError(
+                f"{type(self).__name__} got {what} of {x.dtype} and weights of {wanted}. "
+                f"Cast one of them: .astype(tg.{wanted})        at {user_line()}"
+            )
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"l{layer}", f"l{layer}_reverse"][: self.directions]
@@ -179,7 +188,10 @@ class Recurrent(Module):
         words = [str(self.input_size), str(self.hidden_size)]
         if self.num_layers > 1:
             words.append(f"num_layers={self.num_layers}")
-        words += [f"{name}=True" for name in ("batch_first", "bidirectional") if getattr(self, name)]
+        if not self.bias:
+            words.append("bias=False")
+        flags = ("batch_first", "bidirectional", "learned_initial_state")
+        words += [f"{name}=True" for name in flags if getattr(self, name)]
         return ", ".join(words)
 
 
@@ -194,7 +206,8 @@ _ARGUMENTS = """
     dtype: float32 (the default) or float64.  backend: where the parameters live.
 
     Parameters of layer k: ``weight_ih_l{k}``, ``weight_hh_l{k}``, ``bias_ih_l{k}``, ``bias_hh_l{k}``, and the same with
-    ``_reverse``: torch's names, shapes and gate order, so a state_dict goes both ways. See `Recurrent.forward` for the call.
+    ``_reverse``: torch's names, shapes and gate order, so a state_dict goes both ways.
+    See `Recurrent.forward` for the call.
 """
 
 
@@ -227,6 +240,9 @@ class RNN(Recurrent):
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **options)
         self.nonlinearity = nonlinearity
 
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity!r}")
+
     def _sequence(self, *args: Any, **kwargs: Any) -> Any:
         return elman_sequence(*args, nonlinearity=self.nonlinearity, **kwargs)
 
@@ -250,6 +266,9 @@ class GRU(Recurrent):
     def __init__(self, *args: Any, reset_after: bool = True, **options: Any) -> None:
         super().__init__(*args, **options)
         self.reset_after = bool(reset_after)
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")
 
     def _sequence(self, *args: Any, **kwargs: Any) -> Any:
         return gru_sequence(*args, reset_after=self.reset_after, **kwargs)

@@ -119,9 +119,9 @@ def _run_in_segments(
         segment = order[start : start + length]
         first = min(segment)
 
-        def run(part: Tensor, *leaves: Tensor, segment: range = segment) -> tuple[Tensor, ...]:
+        def run(part: Tensor, *leaves: Tensor, segment: range = segment, form: Any = state) -> tuple[Tensor, ...]:
             inputs = dict(zip(sorted(segment), ops.unstack(part)))
-            found, after = _run(cell, inputs, segment, like_state(state, leaves), ends)
+            found, after = _run(cell, inputs, segment, like_state(form, leaves), ends)
             return (ops.stack(found), *leaves_of(after))
 
         results = recompute(run)(xs[first : first + len(segment)], *leaves_of(state))

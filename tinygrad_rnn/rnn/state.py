@@ -55,6 +55,7 @@ def check_lengths(lengths: Any, steps: int, batch: int) -> Any:
     if found.min() < 1 or found.max() > steps:
         wrong = found[(found < 1) | (found > steps)][0]
         raise ArgumentError(
-            f"lengths lie in 1..T, and T is {steps}; got {wrong}. Drop empty sequences, or pad xs.        at {user_line()}"
+            f"lengths lie in 1..T, and T is {steps}; got {wrong}. Drop empty sequences, or pad xs."
+            f"        at {user_line()}"
         )
     return found.astype(np.int64)

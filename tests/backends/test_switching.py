@@ -1,0 +1,152 @@
+"""Choosing a backend: by argument, by context, for the process, by the environment; and what mixing two does."""
+
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import backends
+from tinygrad_rnn.backends.numpy_backend import NumpyBackend
+from tinygrad_rnn.errors import BackendMismatchError, BackendUnavailableError
+
+
+class Twin(NumpyBackend):
+    """NumPy under another name."""
+
+    name = "twin"
+
+
+class Missing(NumpyBackend):
+    name = "missing"
+
+    @classmethod
+    def availability(cls):
+        return backends.Availability(False, "its library is not installed", "Install it: pip install missing")
+
+
+@pytest.fixture(autouse=True)
+def two_more_backends(monkeypatch):
+    """Register a twin of NumPy and one that cannot run; afterwards the registry is what it was."""
+    monkeypatch.setattr(backends, "_registry", dict(backends._registry))
+    monkeypatch.setattr(backends, "_instances", dict(backends._instances))
+    monkeypatch.delenv("TINYGRAD_RNN_BACKEND", raising=False)
+    backends.register("twin", Twin)
+    backends.register("missing", Missing)
+    yield
+    tg.set_backend(None)
+
+
+# ---- which backend a new tensor gets
+
+
+def test_without_a_choice_tensors_are_numpys():
+    assert tg.tensor([1.0]).backend == "numpy"
+
+
+def test_the_argument_beats_the_context_which_beats_the_process_which_beats_the_environment(monkeypatch):
+    monkeypatch.setenv("TINYGRAD_RNN_BACKEND", "twin")
+    assert tg.tensor([1.0]).backend == "twin"
+    tg.set_backend("numpy")
+    assert tg.tensor([1.0]).backend == "numpy"
+    with tg.backend("twin"):
+        assert tg.tensor([1.0]).backend == "twin"
+        assert tg.tensor([1.0], backend="numpy").backend == "numpy"
+        with tg.backend("numpy"):
+            assert tg.zeros(2).backend == "numpy"
+        assert tg.zeros(2).backend == "twin"
+    assert tg.tensor([1.0]).backend == "numpy"
+    tg.set_backend(None)
+    assert tg.tensor([1.0]).backend == "twin"
+
+
+def test_a_context_left_by_an_exception_is_closed():
+    with pytest.raises(KeyError), tg.backend("twin"):
+        raise KeyError
+    assert tg.tensor([1.0]).backend == "numpy"
+
+
+def test_a_context_counts_in_its_own_thread_only():
+    seen = []
+    with tg.backend("twin"):
+        thread = threading.Thread(target=lambda: seen.append(tg.tensor([1.0]).backend))
+        thread.start()
+        thread.join()
+    assert seen == ["numpy"]
+
+
+def test_an_existing_tensor_keeps_its_backend_whatever_is_chosen():
+    x = tg.tensor([1.0, 2.0])
+    with tg.backend("twin"):
+        y = x * 2.0
+        z = tg.asarray(x)
+    assert y.backend == "numpy"
+    assert z is x
+
+
+def test_an_unknown_backend_raises_and_lists_the_known_ones():
+    for choose in (lambda: tg.tensor([1.0], backend="nupmy"), lambda: tg.set_backend("nupmy")):
+        with pytest.raises(BackendUnavailableError, match=r'no backend "nupmy".*"numpy".*"twin"'):
+            choose()
+    with pytest.raises(BackendUnavailableError), tg.backend("nupmy"):
+        pass
+    assert tg.tensor([1.0]).backend == "numpy"
+
+
+def test_a_backend_that_cannot_run_raises_with_its_reason_and_what_to_install():
+    with pytest.raises(BackendUnavailableError, match=r"library is not installed\. Install it: pip install missing"):
+        tg.set_backend("missing")
+    assert backends.available()["missing"] == (False, "its library is not installed", "Install it: pip install missing")
+    assert backends.available()["numpy"].can_run
+
+
+# ---- tensors of two backends
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_mixing_two_backends_raises_and_names_both_and_the_moves(recorded):
+    x, y = tg.tensor([1.0, 2.0]), tg.tensor([1.0, 2.0], backend="twin")
+    pattern = r'add got a "numpy" tensor \(2,\) and a "twin" tensor \(2,\).*\.to\("numpy"\).*\.to\("twin"\).*\.py:\d+'
+    with tg.Tape() if recorded else tg.scope(), pytest.raises(BackendMismatchError, match=pattern):
+        x + y
+
+
+def test_a_cotangent_of_another_backend_raises_and_names_the_move():
+    x = tg.tensor([1.0, 2.0])
+    with tg.Tape() as tape:
+        y = x * x
+    with pytest.raises(BackendMismatchError, match=r'cotangent is a "twin" tensor.*\.to\("numpy"\)'):
+        tape.gradient(y, x, cotangent=tg.tensor([1.0, 1.0], backend="twin"))
+
+
+def test_moving_a_tensor_makes_the_operation_possible():
+    x, y = tg.tensor([1.0, 2.0]), tg.tensor([3.0, 4.0], backend="twin")
+    z = x.to("twin") + y
+    assert z.backend == "twin"
+    assert z.tolist() == [4.0, 6.0]
+
+
+def test_gradients_live_where_their_sources_live():
+    x = tg.tensor([1.0, 2.0], backend="twin")
+    with tg.Tape() as tape:
+        y = tg.sum(tg.exp(x) * 2.0)
+    unused = tg.tensor([1.0], backend="twin")
+    assert tape.gradient(y, x).backend == "twin"
+    assert tape.gradient(y, unused, unused="zeros").backend == "twin"
+    assert tape.jvp(y, x, np.ones(2)).backend == "twin"
+    assert tg.hessian(lambda x: tg.sum(tg.exp(x)))(x).backend == "twin"
+
+
+def test_a_tensor_of_another_backend_says_so_and_comes_back_from_a_pickle_to_it():
+    x = tg.tensor([1.0], backend="twin")
+    assert repr(x) == 'Tensor([1.], dtype=float32, backend="twin")'
+    assert pickle.loads(pickle.dumps(x)).backend == "twin"
+    assert repr(backends.get("twin")) == '<backend "twin">'
+    assert pickle.loads(pickle.dumps(backends.get("twin"))) is backends.get("twin")
+
+
+def test_registering_a_name_again_replaces_the_backend():
+    first = backends.get("twin")
+    backends.register("twin", type("Other", (Twin,), {}))
+    assert backends.get("twin") is not first

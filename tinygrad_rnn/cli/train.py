@@ -1,0 +1,125 @@
+"""Train a character model, by default on Python's own standard library, in about a minute.
+
+Truncated back-propagation through time: the text is cut into lanes that are read side by side, a window at a time, and
+the state is carried from window to window. Ctrl-C stops after the step and keeps the snapshot; --resume goes on from
+it, and reaches the numbers of a run that was never stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .. import backends
+from ..data import Text, arithmetic, read_files, standard_library
+from ..errors import ArgumentError, SnapshotError
+from ..training import load_snapshot
+from .training_run import TrainingRun
+
+DEFAULTS: dict[str, Any] = {
+    "steps": 1000,
+    "batch": 48,
+    "window": 64,
+    "embedding": 48,
+    "hidden": 192,
+    "layers": 1,
+    "lr": 4e-3,
+    "clip": 1.0,
+    "every": 50,
+    "seed": 0,
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    parser.add_argument("files", metavar="FILE", nargs="*", help="text files or folders; default: the standard library")
+    parser.add_argument("--grammar", action="store_true", help="learn generated arithmetic instead of text")
+    parser.add_argument("--resume", metavar="RUN", type=Path, help="go on with the run in this folder")
+    parser.add_argument("--name", help="the run's name: it writes to runs/NAME")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="the folder of all runs (runs)")
+    parser.add_argument("--backend", help="array backend")
+    about = {
+        "steps": "training steps, one window each",
+        "batch": "lanes B that are read side by side",
+        "window": "characters T that a gradient goes back",
+        "embedding": "size of a character's vector",
+        "hidden": "size H of the LSTM",
+        "layers": "LSTM layers",
+        "lr": "largest learning rate",
+        "clip": "largest norm of a gradient",
+        "every": "steps between two lines of the report, and two snapshots",
+        "seed": "of the initial weights",
+    }
+    for name, text in about.items():
+        kind = type(DEFAULTS[name])
+        parser.add_argument(f"--{name}", type=kind, default=None, help=f"{text} ({DEFAULTS[name]})")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, or go on training."""
+    if options.resume is not None:
+        return _resumed(options).train()
+    return _fresh(options).train()
+
+
+def corpus(source: dict[str, Any]) -> Text:
+    """The text that a run's source names: {"kind": "standard library" | "files" | "grammar", "files": [...]}."""
+    if source["kind"] == "grammar":
+        return arithmetic()
+    return read_files(source["files"]) if source["kind"] == "files" else standard_library()
+
+
+def _fresh(options: argparse.Namespace) -> TrainingRun:
+    if options.files and options.grammar:
+        raise ArgumentError("give files or --grammar, not both")
+    kind = "grammar" if options.grammar else "files" if options.files else "standard library"
+    source = {"kind": kind, "files": [str(Path(each).resolve()) for each in options.files]}
+    settings = {
+        name: value if getattr(options, name) is None else getattr(options, name) for name, value in DEFAULTS.items()
+    }
+    _check(settings)
+    stem = "grammar" if options.grammar else Path(options.files[0]).stem if options.files else "stdlib"
+    folder = options.runs / (options.name or _unused(options.runs, stem))
+    if (folder / "model.safetensors").exists():
+        raise ArgumentError(f"{folder} holds a run. Choose another --name, or go on with it: --resume {folder}")
+    backend = backends.resolve(options.backend).name
+    return TrainingRun.fresh(folder, corpus(source), source, settings, backend)
+
+
+def _resumed(options: argparse.Namespace) -> TrainingRun:
+    given = [f"--{name}" for name in DEFAULTS if name != "steps" and getattr(options, name) is not None]
+    given += ["FILE"] * bool(options.files) + ["--grammar"] * options.grammar + ["--name"] * (options.name is not None)
+    if given:
+        raise ArgumentError(f"a resumed run keeps its settings; leave out {', '.join(given)}. --steps may grow.")
+    folder = options.resume.parent if options.resume.name == "model.safetensors" else options.resume
+    snapshot = load_snapshot(folder / "model.safetensors")
+    source, settings = snapshot.metadata.get("source"), snapshot.metadata.get("settings")
+    if not isinstance(source, dict) or not {"kind", "files"} <= set(source):
+        raise SnapshotError(f"{folder / 'model.safetensors'} does not say on which text it was trained")
+    if not isinstance(settings, dict) or set(settings) != set(DEFAULTS):
+        raise SnapshotError(f"{folder / 'model.safetensors'} lacks the settings of a run")
+    if options.steps is not None:
+        settings = {**settings, "steps": options.steps}
+    _check(settings)
+    backend = backends.resolve(options.backend or snapshot.metadata.get("backend")).name
+    return TrainingRun.resumed(folder, snapshot, corpus(source), source, settings, backend)
+
+
+def _check(settings: dict[str, Any]) -> None:
+    for name, value in settings.items():
+        kind = type(DEFAULTS[name])
+        least = 0 if name == "seed" else 1
+        if kind is int and (type(value) is not int or value < least):
+            raise ArgumentError(f"--{name} must be a whole number of at least {least}; got {value!r}")
+        if kind is float and (not isinstance(value, (int, float)) or not 0 < value < float("inf")):
+            raise ArgumentError(f"--{name} must be a number above 0; got {value!r}")
+
+
+def _unused(runs: Path, stem: str) -> str:
+    """`stem`, or stem-2, stem-3, … where a run of that name exists."""
+    name, number = stem, 1
+    while (runs / name).exists():
+        number += 1
+        name = f"{stem}-{number}"
+    return name
