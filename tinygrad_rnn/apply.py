@@ -294,7 +294,7 @@ def locate(tape: Tape, x: Any) -> tuple[int, Any]:
         slot = known[0]
     if not tape.nested:
         return slot, inner._value
-    outer = tape.outer  # the value is a Tensor of that tape, placed now: a Parameter may be assigned to later
+    outer: Any = tape.outer  # the value is a Tensor of that tape, placed now: a Parameter may be assigned to later
     at, value = locate(outer, x)
     return slot, placed(value, x._backend, outer.ref, at)
 
@@ -339,7 +339,7 @@ def _mismatch(primitive: Primitive, inputs: Sequence[Any]) -> BackendMismatchErr
     kind = _tensors.kind
     shown, names = [], []
     for x in inputs:
-        if isinstance(x, kind) or isinstance(x, np.ndarray):
+        if isinstance(x, (kind, np.ndarray)):
             name = x.backend if isinstance(x, kind) else "numpy"
             shown.append(f'a "{name}" tensor {tuple(x.shape)}')
             names.append(name)

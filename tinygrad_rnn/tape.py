@@ -183,7 +183,7 @@ class Tape:
                 totals[slot] = part
             else:
                 totals[slot] = total + part
-                owned[slot] = on_arrays
+                owned[slot] = on_arrays and value.ndim > 0  # 0-d sums are scalars, which += replaces, shape and all
 
         for record in reversed(self.records):
             output = record[2]

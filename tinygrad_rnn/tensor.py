@@ -63,7 +63,7 @@ class Tensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """Lengths of the axes."""
-        return self._value.shape  # type: ignore[no-any-return]
+        return self._value.shape
 
     @property
     def dtype(self) -> Any:
@@ -73,12 +73,12 @@ class Tensor:
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return self._value.ndim  # type: ignore[no-any-return]
+        return self._value.ndim
 
     @property
     def size(self) -> int:
         """Number of entries."""
-        return self._value.size  # type: ignore[no-any-return]
+        return self._value.size
 
     @property
     def device(self) -> str:
@@ -232,7 +232,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same values with no history: gradients stop here."""
-        return placed(self._array, self._backend)  # type: ignore[no-any-return]
+        return placed(self._array, self._backend)
 
     def __copy__(self) -> Tensor:
         return _remake(type(self), self._array, self._backend, self.requires_grad)
@@ -345,11 +345,11 @@ use_tensors(kind=Tensor)
 
 
 def _remake(kind: type, array: Any, backend: backends.Backend, requires_grad: bool) -> Tensor:
-    made = object.__new__(kind)
+    made: Any = object.__new__(kind)
     made._value, made._backend, made._tape, made._slot = array, backend, None, -1
     if requires_grad:
         made._requires_grad = True
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _unpickle(kind: type, array: Any, backend: str, requires_grad: bool) -> Tensor:
@@ -468,7 +468,7 @@ def _make(data: Any, dtype: Any, backend: Any, copy: bool, requires_grad: bool) 
     made = placed(target.asarray(array, dtype=dtype, copy=copy), target)
     if requires_grad:
         made._requires_grad = True
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _is_recorded(x: Tensor) -> bool:

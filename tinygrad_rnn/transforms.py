@@ -107,11 +107,11 @@ def _jvp_on_tape(self: Tape, target: Any, sources: Any, tangents: Any) -> Any:
         results = []
         for each in targets:
             place = _slot_of(self, each)
-            value = None if place is None else found.get(place)
-            if value is None:
+            tangent = None if place is None else found.get(place)
+            if tangent is None:
                 results.append(asarray(np.zeros(each.shape, each.dtype), backend=each.backend))
             else:
-                results.append(_result(value, each, None, set()))
+                results.append(_result(tangent, each, None, set()))
     return rebuild(results)
 
 
@@ -136,13 +136,13 @@ def _watch(self: Tape, x: Any) -> Tensor:
 
     Two watched copies of one Tensor have separate gradients. Used by the transforms below.
     """
-    return watch(self, asarray(x))  # type: ignore[no-any-return]
+    return watch(self, asarray(x))
 
 
-Tape.gradient = _gradient  # type: ignore[method-assign]
-Tape.backward = _backward  # type: ignore[method-assign]
-Tape.jvp = _jvp_on_tape  # type: ignore[method-assign]
-Tape.watch = _watch  # type: ignore[method-assign]
+Tape.gradient = _gradient
+Tape.backward = _backward
+Tape.jvp = _jvp_on_tape
+Tape.watch = _watch
 
 
 def _flatten(sources: Any) -> tuple[list[Any], list[Any], Callable[[list[Any]], Any]]:
@@ -219,7 +219,7 @@ def _converted(given: Any, like: Tensor, what: str) -> Tensor:
         )
     if made.shape != like.shape:
         raise ShapeError(f"the {what} must have shape {like.shape}; got {made.shape}        at {user_line()}")
-    return made if made.dtype == like.dtype else made.astype(like.dtype)  # type: ignore[no-any-return]
+    return made if made.dtype == like.dtype else made.astype(like.dtype)
 
 
 def _result(value: Any, source: Tensor, seed: Any, taken: set[int]) -> Tensor:
@@ -231,7 +231,7 @@ def _result(value: Any, source: Tensor, seed: Any, taken: set[int]) -> Tensor:
     if array is seed or id(array) in taken or getattr(array, "base", None) is not None:
         array = backend.asarray(array, copy=True)
     taken.add(id(array))
-    return placed(array, backend)  # type: ignore[no-any-return]
+    return placed(array, backend)
 
 
 def _unused(tape: Tape, name: Any, source: Tensor, place: int | None) -> UnusedSourceError:
@@ -394,7 +394,7 @@ def jacobian(fn: Callable[..., Any], argnum: int = 0, *, mode: str = "reverse") 
         table = ops.stack(rows)
         if mode == "forward":
             table = ops.moveaxis(table, 0, -1)
-        return ops.reshape(table, y.shape + x.shape)  # type: ignore[no-any-return]
+        return ops.reshape(table, y.shape + x.shape)
 
     return wrapped
 
@@ -476,7 +476,10 @@ class _Checkpoint(Primitive):
                 seeds[slot] = seeds[slot] + part if slot in seeds else part
         wanted = [p for p, slot in zip(places, record.inputs) if p is not None and needed[slot]]
         found = tape.sweep_backward(seeds, wanted, sweep_namespace(tape))
-        return [found.get(place) if needed[slot] else None for place, slot in zip(places, record.inputs)]
+        return [
+            found.get(place) if place is not None and needed[slot] else None
+            for place, slot in zip(places, record.inputs)
+        ]
 
     def pushforward(self, xp: Any, tangents: Sequence[Any], record: Any) -> Any:
         tape, places, outs = _run_again(record)
@@ -487,7 +490,7 @@ class _Checkpoint(Primitive):
         return parts[0] if self.outputs == 1 else tuple(parts)
 
 
-_RESULTS = {"composed": lambda *inputs, **params: None}
+_RESULTS: dict[str, Any] = {"composed": lambda *inputs, **params: None}
 _checkpoint = _Checkpoint("checkpoint", lambda xp, *inputs, results, **rest: results[0], **_RESULTS)
 _checkpoint_many = _Checkpoint(
     "checkpoint_many", lambda xp, *inputs, results, **rest: tuple(results), outputs=2, **_RESULTS

@@ -4,6 +4,8 @@
     n = tanh(W_in x_t + b_in + r (W_hn h_{t-1} + b_hn))     reset after the product: torch's, cuDNN's
     n = tanh(W_in x_t + b_in + W_hn (r h_{t-1}) + b_hn)     reset before it: Cho's
     h_t = (1 - z) n + z h_{t-1}
+
+The products with W_ih come in, for all steps at once, as xw.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ def gru_forward(
     Returns h (T, B, H), gates (T, B, 3H) after their nonlinearities, and inner (T, B, H): W_hn h_{t-1} + b_hn where
     the reset comes after the product, r h_{t-1} where it comes before.
     """
-    steps, batch, size = len(xw), *h0.shape
+    steps = len(xw)
+    batch, size = h0.shape
     gates = xw
     h, inner = np.empty((2, steps, batch, size), xw.dtype)
     w_gates, w_new = w_hh[: 2 * size], w_hh[2 * size :]

@@ -3,6 +3,8 @@
     i, f, o = sigmoid(...),  g = tanh(...)        of  W_ih x_t + b_ih + W_hh h_{t-1} + b_hh
     c_t = f c_{t-1} + i g
     h_t = o tanh(c_t)
+
+Every product of a step with W_hh is one matrix product; those with W_ih come in, for all steps at once, as xw.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ def lstm_forward(
     xw: (T, B, 4H) input products with both biases added; overwritten.  w_hh: (4H, H).  h0, c0: (B, H).
     Returns h (T, B, H), c (T, B, H), gates (T, B, 4H) after their nonlinearities.
     """
-    steps, batch, size = len(xw), *h0.shape
+    steps = len(xw)
+    batch, size = h0.shape
     gates = xw
     h, c = np.empty((2, steps, batch, size), xw.dtype)
     h_before, c_before = h0, c0

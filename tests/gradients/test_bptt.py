@@ -161,7 +161,7 @@ def test_a_saved_stream_resumes_bit_for_bit(rule, at):
         return cell, learner, out
 
     xs, loss = sequence(8), Readout()
-    cell, whole, steps = run()
+    _, whole, steps = run()
     part, half, before = run(stop=at)
     _, rest, after = run(saved=half.state_dict(), cell=part)
     for a, b in zip(steps, [*before, *after]):

@@ -115,7 +115,7 @@ class StepRecord:
             cotangents = [self.loss.cotangent if first is None else first + self.loss.cotangent, *cotangents[1:]]
         known = {id(p): name for name, p in parameters}
         leaves = {slot: known[id(leaf)] for slot, leaf in self.tape.leaves.values() if id(leaf) in known}
-        seeds = {}
+        seeds: dict[int, Any] = {}
         entering: list[Any] = [None] * len(self.boxes)
         for leaf, cotangent in zip(leaves_of(self.after), cotangents):
             if cotangent is not None and leaf._tape is self.tape.ref:

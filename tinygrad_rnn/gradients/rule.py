@@ -191,10 +191,8 @@ def add_gradients(total: Gradients | None, more: Gradients | None) -> Gradients 
     """Add two sets of gradients; None counts as zero."""
     if total is None or more is None:
         return more if total is None else total
-    return {
-        name: total[name] + more[name] if name in total and name in more else total.get(name, more.get(name))
-        for name in [*total, *(name for name in more if name not in total)]
-    }
+    both = {**total, **more}
+    return {name: total[name] + more[name] if name in total and name in more else both[name] for name in both}
 
 
 def take_loss(cell: Any, loss: Loss, output: Tensor, t: int) -> LossGradient:

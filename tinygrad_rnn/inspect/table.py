@@ -77,9 +77,9 @@ def _stretches(tape: Tape, fold: bool) -> Iterator[tuple[int, int, bool]]:
         pattern = tuple((r.primitive.name, r.scope) for r in tape.records[at : at + count])
         steps.append((step, pattern, at, at + count))
         at += count
-    for pattern, group_of_steps in groupby(steps, key=lambda each: (each[0] is None, each[1])):
-        run = list(group_of_steps)
-        if not fold or pattern[0] or len(run) <= 3:
+    for (outside_time, _), alike in groupby(steps, key=lambda each: (each[0] is None, each[1])):
+        run = list(alike)
+        if not fold or outside_time or len(run) <= 3:
             for _, _, first, last in run:
                 yield first, last, False
             continue

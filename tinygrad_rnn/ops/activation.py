@@ -63,7 +63,7 @@ def gelu(x: Any, /, *, approximate: str = "none") -> Tensor:
     from .elementwise import tanh
 
     if approximate == "none":
-        return _gelu(x)  # type: ignore[no-any-return]
+        return _gelu(x)
     if approximate != "tanh":
         raise ArgumentError(f'gelu: approximate must be "none" or "tanh"; got {approximate!r}')
     x = x if isinstance(x, Tensor) else asarray(x)
@@ -78,7 +78,7 @@ def leaky_relu(x: Any, /, *, negative_slope: float = 0.01) -> Tensor:
     [-1.0, 2.0]
     """
     x = x if isinstance(x, Tensor) else asarray(x)
-    return where(x > 0, x, negative_slope * x)  # type: ignore[no-any-return]
+    return where(x > 0, x, negative_slope * x)
 
 
 def elu(x: Any, /, *, alpha: float = 1.0) -> Tensor:
@@ -91,7 +91,7 @@ def elu(x: Any, /, *, alpha: float = 1.0) -> Tensor:
     from .elementwise import expm1, minimum
 
     x = x if isinstance(x, Tensor) else asarray(x)
-    return where(x > 0, x, alpha * expm1(where(x > 0, 0.0 * x, minimum(x, 0))))  # type: ignore[no-any-return]
+    return where(x > 0, x, alpha * expm1(where(x > 0, 0.0 * x, minimum(x, 0))))
 
 
 def hardtanh(x: Any, /) -> Tensor:
@@ -101,7 +101,7 @@ def hardtanh(x: Any, /) -> Tensor:
     >>> tg.hardtanh(tg.tensor([-3.0, 0.5])).tolist()
     [-1.0, 0.5]
     """
-    return clip(x, -1, 1)  # type: ignore[no-any-return]
+    return clip(x, -1, 1)
 
 
 def _shifted_exp(xp: Any, x: Any, axis: int) -> Any:
@@ -134,7 +134,7 @@ def softmax(x: Any, /, *, axis: int = -1) -> Tensor:
     [0.5, 0.5]
     """
     x = _floats("softmax", x)
-    return _softmax(x, axis=one_axis("softmax", x, axis))  # type: ignore[no-any-return]
+    return _softmax(x, axis=one_axis("softmax", x, axis))
 
 
 def _log_softmax_forward(xp: Any, x: Any, axis: int) -> Any:
@@ -158,4 +158,4 @@ def log_softmax(x: Any, /, *, axis: int = -1) -> Tensor:
     [0.0, -1000.0]
     """
     x = _floats("log_softmax", x)
-    return _log_softmax(x, axis=one_axis("log_softmax", x, axis))  # type: ignore[no-any-return]
+    return _log_softmax(x, axis=one_axis("log_softmax", x, axis))

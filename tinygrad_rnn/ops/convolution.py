@@ -152,14 +152,14 @@ def _convolve(
         x, weight, size=size, kernel=kernel, stride=strides, padding=widths, dilation=dilations, groups=groups
     )
     if bias is None:
-        return y  # type: ignore[no-any-return]
+        return y
     bias = _floats(name, bias)
     if tuple(bias.shape) != (weight.shape[0],):
         raise ShapeError(
             f"{name}: bias needs one entry for each of the {weight.shape[0]} filters, shape ({weight.shape[0]},); "
             f"got shape {tuple(bias.shape)}        at {user_line()}"
         )
-    return y + reshape(bias, (-1,) + (1,) * axes)  # type: ignore[no-any-return]
+    return y + reshape(bias, (-1,) + (1,) * axes)
 
 
 def _check_channels(name: str, axes: int, x: Any, weight: Any, groups: int) -> None:

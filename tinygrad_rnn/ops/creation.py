@@ -212,7 +212,7 @@ def tril(x: Any, /, *, k: int = 0) -> Tensor:
     [[1.0, 0.0], [1.0, 1.0]]
     """
     x = _matrix("tril", x)
-    return _tril(x, k=_near(k, *x.shape[-2:]))  # type: ignore[no-any-return]
+    return _tril(x, k=_near(k, *x.shape[-2:]))
 
 
 def triu(x: Any, /, *, k: int = 0) -> Tensor:
@@ -223,7 +223,7 @@ def triu(x: Any, /, *, k: int = 0) -> Tensor:
     [[1.0, 1.0], [0.0, 1.0]]
     """
     x = _matrix("triu", x)
-    return _triu(x, k=_near(k, *x.shape[-2:]))  # type: ignore[no-any-return]
+    return _triu(x, k=_near(k, *x.shape[-2:]))
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None, backend: Any = None) -> Tensor:

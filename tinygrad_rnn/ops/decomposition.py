@@ -327,7 +327,7 @@ def pinv(x: Any, /, *, rtol: Any = None) -> Tensor:
     [[0.5, 0.0], [0.0, 0.0]]
     """
     x = _matrices("pinv", x)
-    return _pinv(x, rtol=_tolerance(x, rtol))  # type: ignore[no-any-return]
+    return _pinv(x, rtol=_tolerance(x, rtol))
 
 
 def _rank(xp: Any, a: Any, rtol: Any) -> Any:
@@ -349,4 +349,4 @@ def matrix_rank(x: Any, /, *, rtol: Any = None) -> Tensor:
     1
     """
     x = _matrices("matrix_rank", x)
-    return _matrix_rank(x, rtol=_tolerance(x, rtol))  # type: ignore[no-any-return]
+    return _matrix_rank(x, rtol=_tolerance(x, rtol))

@@ -117,7 +117,7 @@ def getitem(x: Any, index: Any, /) -> Tensor:
     [30.0, 10.0, 30.0]
     """
     x = x if isinstance(x, Tensor) else asarray(x)
-    return _getitem(x, index=_normal(x, index))  # type: ignore[no-any-return]
+    return _getitem(x, index=_normal(x, index))
 
 
 _scatter_add = primitive(
@@ -146,7 +146,7 @@ def scatter_add(x: Any, index: Any, values: Any, /) -> Tensor:
     """
     x = x if isinstance(x, Tensor) else asarray(x)
     parts = _normal(x, index)
-    return _scatter_add(x, _fitting("scatter_add", x, parts, values), index=parts)  # type: ignore[no-any-return]
+    return _scatter_add(x, _fitting("scatter_add", x, parts, values), index=parts)
 
 
 _put = primitive(
@@ -182,7 +182,7 @@ def put(x: Any, index: Any, values: Any, /) -> Tensor:
                 "put: the index names an entry twice, and which value would win is not defined. "
                 f"Use scatter_add, or make the index unique.        at {user_line()}"
             )
-    return _put(x, _fitting("put", x, parts, values), index=parts)  # type: ignore[no-any-return]
+    return _put(x, _fitting("put", x, parts, values), index=parts)
 
 
 def _fitting(name: str, x: Any, index: tuple[Any, ...], values: Any) -> Any:

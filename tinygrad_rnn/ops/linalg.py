@@ -51,7 +51,7 @@ def inv(x: Any, /) -> Tensor:
     >>> tg.inv(tg.tensor([[2.0, 0.0], [0.0, 4.0]])).tolist()
     [[0.5, 0.0], [0.0, 0.25]]
     """
-    return _inv(_square("inv", x))  # type: ignore[no-any-return]
+    return _inv(_square("inv", x))
 
 
 _solve = primitive(
@@ -80,7 +80,7 @@ def solve(x1: Any, x2: Any, /) -> Tensor:
         raise ShapeError(f"solve: {tuple(a.shape)} and {tuple(b.shape)} do not fit        at {user_line()}")
     if b.ndim == 1:
         return solve(a, expand_dims(b, axis=-1))[..., 0]
-    return _solve(a, b)  # type: ignore[no-any-return]
+    return _solve(a, b)
 
 
 def _cofactors(xp: Any, a: Any, y: Any) -> Any:
@@ -98,7 +98,7 @@ _det = primitive(
 
 def det(x: Any, /) -> Tensor:
     """Determinant of square matrices; its derivative needs an invertible one."""
-    return _det(_square("det", x))  # type: ignore[no-any-return]
+    return _det(_square("det", x))
 
 
 _slogdet = primitive(
@@ -170,7 +170,7 @@ def vector_norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: fl
             return _sum(x, axis=axes, keepdims=keepdims) + (0.0 if ord > 0 else math.inf)
         return (_max if ord > 0 else _min)(_abs(x), axis=axes, keepdims=keepdims)
     if ord == 0:
-        return (x != 0).astype(x.dtype).sum(axis=axes, keepdims=keepdims)  # type: ignore[no-any-return]
+        return (x != 0).astype(x.dtype).sum(axis=axes, keepdims=keepdims)
     if ord == 1:
         return _sum(_abs(x), axis=axes, keepdims=keepdims)
     top = _max(_abs(x), axis=axes, keepdims=True).detach() if x.size else None

@@ -25,7 +25,7 @@ __all__ = [
 
 def _reduced(loss: Any, reduction: str) -> Tensor:
     if reduction == "none":
-        return loss  # type: ignore[no-any-return]
+        return loss
     if reduction not in ("mean", "sum"):
         raise ArgumentError(f'reduction must be "mean", "sum" or "none"; got {reduction!r}')
     return _mean(loss) if reduction == "mean" else _sum(loss)
@@ -254,4 +254,4 @@ def layer_norm(
 
     if weight is not None:
         y = y * reshape(weight, full)
-    return y if bias is None else y + reshape(bias, full)  # type: ignore[no-any-return]
+    return y if bias is None else y + reshape(bias, full)

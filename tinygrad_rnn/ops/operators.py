@@ -21,7 +21,7 @@ def _binary(primitive: Primitive) -> tuple[Callable[..., Any], Callable[..., Any
     """Make ``a + b`` and its reflected form, straight to the engine: this is the hottest path there is."""
 
     def plain(self: Tensor, other: Any) -> Any:
-        if isinstance(other, Tensor) or isinstance(other, _PLAIN):
+        if isinstance(other, (Tensor, *_PLAIN)):
             return apply(primitive, (self, other), _NO_PARAMS, state.tape)
         return _refuse(primitive, other)
 

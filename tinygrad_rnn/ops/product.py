@@ -93,7 +93,7 @@ def matmul(x1: Any, x2: Any, /) -> Tensor:
     """
     if len(getattr(x1, "shape", ())) == 0 or len(getattr(x2, "shape", ())) == 0:
         raise ShapeError("matmul needs operands of at least one axis; multiply by a number with *")
-    return _matmul(x1, x2)  # type: ignore[no-any-return]
+    return _matmul(x1, x2)
 
 
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
@@ -153,7 +153,7 @@ def outer(x1: Any, x2: Any, /) -> Tensor:
     x1, x2 = _tensor(x1), _tensor(x2)
     if x1.ndim != 1 or x2.ndim != 1:
         raise ShapeError(f"outer needs two vectors; got shapes {tuple(x1.shape)} and {tuple(x2.shape)}")
-    return expand_dims(x1, axis=1) * x2  # type: ignore[no-any-return]
+    return expand_dims(x1, axis=1) * x2
 
 
 def einsum(subscripts: str, /, *operands: Any) -> Tensor:
@@ -264,7 +264,7 @@ def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
     rows, columns = x.shape[-2:]
     first_row, first_column = min(max(-offset, 0), rows), min(max(offset, 0), columns)
     steps = np.arange(max(min(rows - first_row, columns - first_column), 0))
-    return x[..., steps + first_row, steps + first_column]  # type: ignore[no-any-return]
+    return x[..., steps + first_row, steps + first_column]
 
 
 def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Tensor:

@@ -91,7 +91,7 @@ def sum(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = Fal
     Tensor([4., 6.], dtype=float32)
     """
     x = _widened(_tensor(x), dtype)
-    return _sum(x, axis=axes_of("sum", x, axis), keepdims=keepdims)  # type: ignore[no-any-return]
+    return _sum(x, axis=axes_of("sum", x, axis), keepdims=keepdims)
 
 
 def _widened(x: Any, dtype: Any) -> Any:
@@ -131,12 +131,12 @@ def mean(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     axes = axes_of("mean", x, axis)
     if _count(x, axes) == 0:
         return _undefined(x, axes, keepdims)
-    return _mean(x, axis=axes, keepdims=keepdims)  # type: ignore[no-any-return]
+    return _mean(x, axis=axes, keepdims=keepdims)
 
 
 def _undefined(x: Any, axis: tuple[int, ...], keepdims: bool) -> Tensor:
     """NaN in the shape of a reduction, as the standard has it for a mean or a variance of too few entries."""
-    return _sum(x, axis=axis, keepdims=keepdims) * math.nan  # type: ignore[no-any-return]
+    return _sum(x, axis=axis, keepdims=keepdims) * math.nan
 
 
 def _deviation(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
@@ -170,7 +170,7 @@ def var(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
     axes = axes_of("var", x, axis)
     if _count(x, axes) <= correction:
         return _undefined(x, axes, keepdims)
-    return _var(x, axis=axes, correction=correction, keepdims=keepdims)  # type: ignore[no-any-return]
+    return _var(x, axis=axes, correction=correction, keepdims=keepdims)
 
 
 def std(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
@@ -184,7 +184,7 @@ def std(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
 
     variance = var(x, axis=axis, correction=correction, keepdims=keepdims)
     some = variance > 0
-    return where(some, sqrt(where(some, variance, 1.0)), 0.0 * variance)  # type: ignore[no-any-return]
+    return where(some, sqrt(where(some, variance, 1.0)), 0.0 * variance)
 
 
 # ---- products
@@ -222,7 +222,7 @@ def prod(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = Fa
     [0.0, 6.0, 0.0]
     """
     x = _widened(_tensor(x), dtype)
-    return _prod(x, axis=axes_of("prod", x, axis), keepdims=keepdims)  # type: ignore[no-any-return]
+    return _prod(x, axis=axes_of("prod", x, axis), keepdims=keepdims)
 
 
 _cumulative_sum = primitive(
@@ -245,7 +245,7 @@ def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, inc
     """
     x = _widened(_tensor(x), dtype)
     at = _running_axis("cumulative_sum", x, axis)
-    return _with_initial(_cumulative_sum(x, axis=at), x, at, 0, include_initial)  # type: ignore[no-any-return]
+    return _with_initial(_cumulative_sum(x, axis=at), x, at, 0, include_initial)
 
 
 def _running_axis(name: str, x: Any, axis: int | None) -> int:
@@ -304,7 +304,7 @@ def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, in
     """
     x = _widened(_tensor(x), dtype)
     at = _running_axis("cumulative_prod", x, axis)
-    return _with_initial(_cumulative_prod(x, axis=at), x, at, 1, include_initial)  # type: ignore[no-any-return]
+    return _with_initial(_cumulative_prod(x, axis=at), x, at, 1, include_initial)
 
 
 # ---- extremes: ties share the derivative equally
@@ -345,7 +345,7 @@ def max(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     x = _tensor(x)
     axes = axes_of("max", x, axis)
     _nonempty("max", x, axes)
-    return _max(x, axis=axes, keepdims=keepdims)  # type: ignore[no-any-return]
+    return _max(x, axis=axes, keepdims=keepdims)
 
 
 def min(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -358,7 +358,7 @@ def min(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     x = _tensor(x)
     axes = axes_of("min", x, axis)
     _nonempty("min", x, axes)
-    return _min(x, axis=axes, keepdims=keepdims)  # type: ignore[no-any-return]
+    return _min(x, axis=axes, keepdims=keepdims)
 
 
 def _finite_max(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
@@ -402,7 +402,7 @@ def logsumexp(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor
     x = _floats("logsumexp", x)
     axes = axes_of("logsumexp", x, axis)
     _nonempty("logsumexp", x, axes)
-    return _logsumexp(x, axis=axes, keepdims=keepdims)  # type: ignore[no-any-return]
+    return _logsumexp(x, axis=axes, keepdims=keepdims)
 
 
 # ---- no derivatives
@@ -435,7 +435,7 @@ def argmax(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Ten
     >>> tg.argmax(tg.tensor([1.0, 3.0, 2.0])).item()
     1
     """
-    return _arg("argmax", _argmax, x, axis, keepdims)  # type: ignore[no-any-return]
+    return _arg("argmax", _argmax, x, axis, keepdims)
 
 
 def argmin(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
@@ -445,7 +445,7 @@ def argmin(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Ten
     >>> tg.argmin(tg.tensor([1.0, 3.0, 2.0])).item()
     0
     """
-    return _arg("argmin", _argmin, x, axis, keepdims)  # type: ignore[no-any-return]
+    return _arg("argmin", _argmin, x, axis, keepdims)
 
 
 def any(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -456,7 +456,7 @@ def any(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     True
     """
     x = _tensor(x)
-    return _any(x, axis=axes_of("any", x, axis), keepdims=keepdims)  # type: ignore[no-any-return]
+    return _any(x, axis=axes_of("any", x, axis), keepdims=keepdims)
 
 
 def all(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -467,7 +467,7 @@ def all(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     False
     """
     x = _tensor(x)
-    return _all(x, axis=axes_of("all", x, axis), keepdims=keepdims)  # type: ignore[no-any-return]
+    return _all(x, axis=axes_of("all", x, axis), keepdims=keepdims)
 
 
 def count_nonzero(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -478,4 +478,4 @@ def count_nonzero(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Te
     2
     """
     x = _tensor(x)
-    return _count_nonzero(x, axis=axes_of("count_nonzero", x, axis), keepdims=keepdims)  # type: ignore[no-any-return]
+    return _count_nonzero(x, axis=axes_of("count_nonzero", x, axis), keepdims=keepdims)

@@ -108,7 +108,7 @@ def elman_sequence(
     """
     biases = _check("elman_sequence", 1, xs, (h0,), w_ih, w_hh, b_ih, b_hh)
     params = {"lengths": lengths, "reverse": reverse, "nonlinearity": nonlinearity}
-    return _elman(xs, h0, w_ih, w_hh, *biases, **params)  # type: ignore[no-any-return]
+    return _elman(xs, h0, w_ih, w_hh, *biases, **params)
 
 
 def lstm_sequence(
@@ -129,7 +129,7 @@ def lstm_sequence(
     Returns outputs (T, B, H), zero past a length, and h and c after the last step, (B, H).
     """
     biases = _check("lstm_sequence", 4, xs, (h0, c0), w_ih, w_hh, b_ih, b_hh)
-    return _lstm(xs, h0, c0, w_ih, w_hh, *biases, lengths=lengths, reverse=reverse)  # type: ignore[no-any-return]
+    return _lstm(xs, h0, c0, w_ih, w_hh, *biases, lengths=lengths, reverse=reverse)
 
 
 def gru_sequence(
@@ -151,7 +151,7 @@ def gru_sequence(
     """
     biases = _check("gru_sequence", 3, xs, (h0,), w_ih, w_hh, b_ih, b_hh)
     params = {"lengths": lengths, "reverse": reverse, "reset_after": reset_after}
-    return _gru(xs, h0, w_ih, w_hh, *biases, **params)  # type: ignore[no-any-return]
+    return _gru(xs, h0, w_ih, w_hh, *biases, **params)
 
 
 def _check(

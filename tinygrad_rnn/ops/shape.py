@@ -64,7 +64,7 @@ def reshape(x: Any, /, shape: Sequence[int] | int, *, copy: bool | None = None) 
         raise ShapeError(
             f"reshape: {tuple(x.shape)} has {x.size} entries and cannot become {tuple(target)}        at {user_line()}"
         )
-    return _reshape(x, shape=tuple(target))  # type: ignore[no-any-return]
+    return _reshape(x, shape=tuple(target))
 
 
 _permute = _linear(
@@ -85,7 +85,7 @@ def permute_dims(x: Any, /, axes: Sequence[int]) -> Tensor:
     order = tuple([one_axis("permute_dims", x, a) for a in axes])
     if sorted(order) != list(range(x.ndim)):
         raise ShapeError(f"permute_dims: {tuple(axes)} is not an order of the {x.ndim} axes of {tuple(x.shape)}")
-    return _permute(x, axes=order)  # type: ignore[no-any-return]
+    return _permute(x, axes=order)
 
 
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int], /) -> Tensor:
@@ -176,7 +176,7 @@ def broadcast_to(x: Any, /, shape: Sequence[int]) -> Tensor:
     target = tuple([int(n) for n in shape])
     if broadcast_shapes(x.shape, target) != target:
         raise ShapeError(f"broadcast_to: {tuple(x.shape)} does not broadcast to {target}        at {user_line()}")
-    return _broadcast(x, shape=target)  # type: ignore[no-any-return]
+    return _broadcast(x, shape=target)
 
 
 def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
@@ -256,7 +256,7 @@ def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Tensor:
                 f"concat: tensor {i} has shape {tuple(x.shape)}, which does not fit {tuple(tensors[0].shape)} "
                 f"beside axis {at}        at {user_line()}"
             )
-    return _concat(*_promoted(tensors), axis=at)  # type: ignore[no-any-return]
+    return _concat(*_promoted(tensors), axis=at)
 
 
 def _promoted(tensors: list[Any]) -> list[Any]:
@@ -290,7 +290,7 @@ def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Tensor:
     ndim = tensors[0].ndim
     if not -ndim - 1 <= axis <= ndim:
         raise AxisError(f"stack: axis {axis} is out of range for tensors of shape {tuple(tensors[0].shape)}")
-    return _stack(*_promoted(tensors), axis=axis % (ndim + 1))  # type: ignore[no-any-return]
+    return _stack(*_promoted(tensors), axis=axis % (ndim + 1))
 
 
 _unstack = primitive(
@@ -353,7 +353,7 @@ def flip(x: Any, /, *, axis: int | Sequence[int] | None = None) -> Tensor:
     [2, 1, 0]
     """
     x = _tensor(x)
-    return _flip(x, axis=axes_of("flip", x, axis))  # type: ignore[no-any-return]
+    return _flip(x, axis=axes_of("flip", x, axis))
 
 
 _roll = _linear(
@@ -378,7 +378,7 @@ def roll(x: Any, /, shift: int | Sequence[int], *, axis: int | Sequence[int] | N
     if len(shifts) != len(axes):
         raise ShapeError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
     places = tuple([one_axis("roll", x, a) for a in axes])
-    return _roll(x, shift=tuple([int(s) for s in shifts]), axis=places)  # type: ignore[no-any-return]
+    return _roll(x, shift=tuple([int(s) for s in shifts]), axis=places)
 
 
 def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Tensor:
@@ -459,7 +459,7 @@ def pad(x: Any, widths: Sequence[tuple[int, int]], /, *, value: float = 0) -> Te
     pairs = tuple([(int(a), int(b)) for a, b in widths])
     if len(pairs) != x.ndim or any(a < 0 or b < 0 for a, b in pairs):
         raise ShapeError(f"pad: expected {x.ndim} pairs of widths of at least 0; got {widths!r}")
-    return _pad(x, widths=pairs, value=value)  # type: ignore[no-any-return]
+    return _pad(x, widths=pairs, value=value)
 
 
 # ---- dtype and backend
@@ -485,10 +485,10 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> T
     x = _tensor(x)
     target = as_dtype(dtype)
     if target == x.dtype and not copy:
-        return x  # type: ignore[no-any-return]
+        return x
     if target.kind == "f" and x.dtype.kind == "f":
-        return _astype(x, dtype=target)  # type: ignore[no-any-return]
-    return _as_discrete(x, dtype=target)  # type: ignore[no-any-return]
+        return _astype(x, dtype=target)
+    return _as_discrete(x, dtype=target)
 
 
 def to_backend(x: Tensor, name: str) -> Tensor:
@@ -505,4 +505,4 @@ def to_backend(x: Tensor, name: str) -> Tensor:
             f'x.to("{name}") of a recorded tensor would lose its gradient: move the inputs before the tape, '
             f"or x.detach().to(\"{name}\") on purpose.        at {user_line()}"
         )
-    return placed(target.asarray(x._backend.to_numpy(x._array)), target)  # type: ignore[no-any-return]
+    return placed(target.asarray(x._backend.to_numpy(x._array)), target)

@@ -100,7 +100,7 @@ def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: 
     x = _tensor(x)
     at = one_axis("diff", x, axis)
     if n == 0:
-        return x  # type: ignore[no-any-return]
+        return x
     parts = [part for part in (prepend, x, append) if part is not None]
     if len(parts) > 1:
         x = concat([_tensor(part) for part in parts], axis=at)
@@ -108,7 +108,7 @@ def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: 
         ahead = x[(slice(None),) * at + (slice(1, None),)]
         behind = x[(slice(None),) * at + (slice(None, -1),)]
         x = ahead - behind if x.dtype != np.bool_ else ahead ^ behind
-    return x  # type: ignore[no-any-return]
+    return x
 
 
 def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Tensor:

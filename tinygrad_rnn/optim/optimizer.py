@@ -276,9 +276,8 @@ def _named_parameters(kind: str, given: Sequence[Any]) -> tuple[list[Parameter],
                 f"{kind} changes Parameters; got a {type(each).__name__}. Make it one: nn.Parameter(data)"
             )
         listed.append(each)
-        if name is not None:
-            if names.setdefault(name, each) is not each:
-                raise _same_name(kind, name)
+        if name is not None and names.setdefault(name, each) is not each:
+            raise _same_name(kind, name)
     return listed, names
 
 

@@ -26,6 +26,10 @@ class Cell(Module):
     """What the built-in cells share: their parameters, their initial state, and the check of their input."""
 
     gates: int  # rows of a weight, in units of hidden_size
+    weight_ih: Parameter
+    weight_hh: Parameter
+    bias_ih: Parameter | None
+    bias_hh: Parameter | None
 
     def __init__(
         self,
@@ -101,7 +105,7 @@ class ElmanCell(Cell):
     def forward(self, x: Any, h: Any) -> Tensor:
         """x (B, I), h (B, H) → h' (B, H)."""
         self.check(x, h)
-        return elman_step(x, h, *self.weights(), nonlinearity=self.nonlinearity)  # type: ignore[no-any-return]
+        return elman_step(x, h, *self.weights(), nonlinearity=self.nonlinearity)
 
     def extra_repr(self) -> str:
         return super().extra_repr() + ("" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity!r}")
@@ -136,7 +140,7 @@ class GRUCell(Cell):
     def forward(self, x: Any, h: Any) -> Tensor:
         """x (B, I), h (B, H) → h' (B, H)."""
         self.check(x, h)
-        return gru_step(x, h, *self.weights(), reset_after=self.reset_after)  # type: ignore[no-any-return]
+        return gru_step(x, h, *self.weights(), reset_after=self.reset_after)
 
     def extra_repr(self) -> str:
         return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")

@@ -37,6 +37,8 @@ class Recurrent(Module):
 
     gates: int
     parts = 1
+    weight_ih_l0: Parameter
+    weight_hh_l0: Parameter
 
     def __init__(
         self,
@@ -110,7 +112,7 @@ class Recurrent(Module):
         steps, batch = xs.shape[:2]
         ends = check_lengths(lengths, steps, batch)
         starts = self._starts(state, batch, batched)
-        finals = []
+        finals: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
             if layer > 0:
                 xs = self.between_layers(xs)
@@ -154,14 +156,14 @@ class Recurrent(Module):
         if state is None:
             if self.learned_initial_state:
                 learned = [ops.unstack(getattr(self, name)) for name in ("h_0", "c_0")[: self.parts]]
-                shape = (batch, self.hidden_size)
-                return list(zip(*[[ops.broadcast_to(row, shape) for row in part] for part in learned]))
+                one = (batch, self.hidden_size)
+                return list(zip(*[[ops.broadcast_to(row, one) for row in part] for part in learned]))
             zeros = ops.zeros((batch, self.hidden_size), dtype=weight.dtype, backend=weight.backend)
             return [(zeros,) * self.parts] * rows
         parts = state if isinstance(state, (tuple, list)) else (state,)
-        shape = (rows, batch, self.hidden_size) if batched else (rows, self.hidden_size)
-        if len(parts) != self.parts or any(tuple(part.shape) != shape for part in parts):
-            wanted = f"a state of shape {shape}" if self.parts == 1 else f"the state (h, c), each of shape {shape}"
+        wanted_shape = (rows, batch, self.hidden_size) if batched else (rows, self.hidden_size)
+        if len(parts) != self.parts or any(tuple(part.shape) != wanted_shape for part in parts):
+            wanted = f"a state of shape {wanted_shape}" if self.parts == 1 else f"(h, c), each of shape {wanted_shape}"
             raise ShapeError(
                 f"{type(self).__name__} expected {wanted}; got {', '.join(str(part.shape) for part in parts)}"
                 f"        at {user_line()}"
