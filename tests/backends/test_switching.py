@@ -150,3 +150,22 @@ def test_registering_a_name_again_replaces_the_backend():
     first = backends.get("twin")
     backends.register("twin", type("Other", (Twin,), {}))
     assert backends.get("twin") is not first
+
+
+def test_gradients_move_back_to_the_backend_that_a_tensor_came_from():
+    x = tg.tensor([1.0, 2.0])
+    with tg.Tape() as tape:
+        moved = (x * x).to("twin")
+        loss = tg.sum(tg.exp(moved))
+    gradient = tape.gradient(loss, x)
+    assert moved.backend == "twin" and gradient.backend == "numpy"
+    np.testing.assert_allclose(gradient.numpy(), 2 * x.numpy() * np.exp(x.numpy() ** 2), rtol=1e-6)
+    assert tape[1].primitive.name == "to_backend" and tape[1].file == __file__
+    tangent = tape.jvp(loss, [x], [tg.tensor([1.0, 0.0])])
+    assert tangent.item() == pytest.approx(gradient.numpy()[0], rel=1e-6)
+
+
+def test_second_derivatives_pass_through_a_move():
+    x = tg.tensor([0.5, 2.0], dtype="float64")
+    moved = tg.hessian(lambda x: tg.sum(x.to("twin") ** 3).to("numpy"))(x)
+    np.testing.assert_allclose(moved.numpy(), np.diag(6 * x.numpy()), rtol=1e-14)

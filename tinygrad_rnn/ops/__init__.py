@@ -3,6 +3,7 @@
 from ..apply import use_tensors
 from . import (
     activation,
+    conversion,
     convolution,
     creation,
     elementwise,
@@ -11,12 +12,14 @@ from . import (
     linalg,
     loss,
     operators,
+    pooling,
     reduction,
     sequence,
     shape,
     sorting,
 )
 from .activation import *
+from .conversion import *
 from .convolution import *
 from .creation import *
 from .elementwise import *
@@ -24,12 +27,14 @@ from .indexing import *
 from .inspection import *
 from .linalg import *
 from .loss import *
+from .pooling import *
 from .reduction import *
 from .shape import *
 from .sorting import *
 
 __all__ = [
     *activation.__all__,
+    *conversion.__all__,
     *convolution.__all__,
     *creation.__all__,
     *elementwise.__all__,
@@ -37,6 +42,7 @@ __all__ = [
     *inspection.__all__,
     *linalg.__all__,
     *loss.__all__,
+    *pooling.__all__,
     *reduction.__all__,
     *shape.__all__,
     *sorting.__all__,

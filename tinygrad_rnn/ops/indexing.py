@@ -187,7 +187,8 @@ def put(x: Any, index: Any, values: Any, /) -> Tensor:
 
 def _fitting(name: str, x: Any, index: tuple[Any, ...], values: Any) -> Any:
     """The values broadcast to the shape of x[index], in the dtype and backend of x."""
-    from .shape import astype, broadcast_shapes, broadcast_to
+    from .conversion import astype
+    from .shape import broadcast_shapes, broadcast_to
 
     shape = np.empty(x.shape, dtype=bool)[index].shape
     if not isinstance(values, Tensor):

@@ -41,7 +41,7 @@ def _refuse(primitive: Primitive, other: Any) -> Any:
 
 def install() -> None:
     """Give Tensor its operators and methods. Called once, when `ops` is loaded."""
-    from . import activation, elementwise, indexing, linalg, reduction, shape
+    from . import activation, conversion, elementwise, indexing, linalg, reduction, shape
 
     for name, primitive in {
         "add": elementwise.add,
@@ -87,8 +87,8 @@ def install() -> None:
         "flatten": lambda self: shape.reshape(self, (-1,)),
         "squeeze": lambda self, axis=None: shape.squeeze(self, axis),
         "expand_dims": lambda self, axis: shape.expand_dims(self, axis=axis),
-        "astype": lambda self, dtype, *, copy=True: shape.astype(self, dtype, copy=copy),
-        "to": lambda self, backend: shape.to_backend(self, backend),
+        "astype": lambda self, dtype, *, copy=True: conversion.astype(self, dtype, copy=copy),
+        "to": lambda self, backend: conversion.to_backend(self, backend),
     }
     for name in ("exp", "log", "sqrt", "tanh", "sin", "cos", "abs", "square", "clip"):
         methods[name] = _method(getattr(elementwise, name))

@@ -1,4 +1,4 @@
-"""Operations that move entries and leave their values alone, and changes of dtype and backend."""
+"""Operations that move entries and leave their values alone."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import backends
-from ..apply import placed
-from ..errors import ArgumentError, AxisError, BackendMismatchError, ShapeError
+from ..errors import ArgumentError, AxisError, ShapeError
 from ..primitive import primitive
 from ..tape import user_line
-from ..tensor import Tensor, as_dtype, asarray
+from ..tensor import Tensor, asarray
+from .conversion import astype
 from .reduction import axes_of, one_axis
 
 __all__ = [
-    "astype", "broadcast_arrays", "broadcast_shapes", "broadcast_to", "concat", "expand_dims", "flip", "moveaxis",
+    "broadcast_arrays", "broadcast_shapes", "broadcast_to", "concat", "expand_dims", "flip", "moveaxis",
     "pad", "permute_dims", "repeat", "reshape", "roll", "split", "squeeze", "stack", "swapaxes", "tile", "unstack",
 ]  # fmt: skip
 
@@ -460,49 +459,3 @@ def pad(x: Any, widths: Sequence[tuple[int, int]], /, *, value: float = 0) -> Te
     if len(pairs) != x.ndim or any(a < 0 or b < 0 for a, b in pairs):
         raise ShapeError(f"pad: expected {x.ndim} pairs of widths of at least 0; got {widths!r}")
     return _pad(x, widths=pairs, value=value)
-
-
-# ---- dtype and backend
-
-_astype = _linear(
-    "astype",
-    lambda xp, x, dtype: xp.astype(x, dtype),
-    lambda xp, g, y, x, dtype: xp.astype(g, x.dtype),
-)
-_as_discrete = primitive("as_discrete", lambda xp, x, dtype: xp.astype(x, dtype), differentiable=False)
-
-
-def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
-    """Cast to another dtype. A cast between floats is differentiable; one to bool or an integer has no gradient.
-
-    >>> import tinygrad_rnn as tg
-    >>> tg.astype(tg.tensor([1.5, 2.5]), tg.int64).tolist()
-    [1, 2]
-    """
-    from ..tensor import check_device
-
-    check_device(device)
-    x = _tensor(x)
-    target = as_dtype(dtype)
-    if target == x.dtype and not copy:
-        return x
-    if target.kind == "f" and x.dtype.kind == "f":
-        return _astype(x, dtype=target)
-    return _as_discrete(x, dtype=target)
-
-
-def to_backend(x: Tensor, name: str) -> Tensor:
-    """Move a tensor to another backend; the same tensor if it is there. Gradients move back.
-
-    Raises BackendUnavailableError if the backend is unknown or cannot run here.
-    """
-    target = backends.resolve(name)
-    if x._backend is target:
-        return x
-    tape = x._tape() if x._tape is not None else None
-    if tape is not None:
-        raise BackendMismatchError(
-            f'x.to("{name}") of a recorded tensor would lose its gradient: move the inputs before the tape, '
-            f"or x.detach().to(\"{name}\") on purpose.        at {user_line()}"
-        )
-    return placed(target.asarray(x._backend.to_numpy(x._array)), target)
