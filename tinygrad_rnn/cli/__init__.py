@@ -7,6 +7,8 @@ they are used; without them the commands print plain lines and leave the picture
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -15,19 +17,32 @@ from ..errors import TinygradRNNError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. Returns the exit status: 0, 1 for an error of this library, 130 after Ctrl-C."""
+    """Run a command.
+
+    Returns the exit status: 0; 1 for an error of this library or of the file system; 130 after Ctrl-C; 141 if nobody
+    reads what it prints any more. Wrong options end the process with 2, as argparse does.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack characters that a model knows
+        sys.stdout.reconfigure(errors="replace")
     options = parser().parse_args(arguments)
     try:
-        status: int = options.run(options)
+        status: int = options.execute(options)
+        sys.stdout.flush()
     except TinygradRNNError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(str(stopped) or "stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `... | head`
-        sys.stderr.close()
-        return 0
+    except BrokenPipeError:  # `... | head`; what Python flushes at its end goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename or 'a file'}", file=sys.stderr)
+        return 1
+    except MemoryError as error:
+        print(f"error: out of memory: {error}. Smaller sizes need less of it.", file=sys.stderr)
+        return 1
     return status
 
 
@@ -36,19 +51,20 @@ def parser() -> argparse.ArgumentParser:
     from . import backends, check, generate, train
 
     top = argparse.ArgumentParser(
-        prog="tinygrad-rnn", description="A mini autodiff framework for recurrent networks. No argument is needed: train."
+        prog="tinygrad-rnn",
+        description="A mini autodiff framework for recurrent networks. Begin with `train`, which needs no arguments.",
     )
     top.add_argument("--version", action="version", version=f"tinygrad_rnn {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (train, generate, check, backends):
         name = command.__name__.rpartition(".")[2]
-        summary, _, rest = (command.__doc__ or "").partition("\n")
+        description = (command.__doc__ or "").strip()
         sub = commands.add_parser(
             name,
-            help=summary,
-            description=f"{summary}{rest}",
+            help=description.partition("\n")[0],
+            description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_options(sub)
-        sub.set_defaults(run=command.run)
+        sub.set_defaults(execute=command.run)
     return top

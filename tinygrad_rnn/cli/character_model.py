@@ -15,7 +15,7 @@ from ..random import Seed, as_generator
 from ..tensor import Tensor, tensor
 from ..training import Snapshot
 
-_LARGEST = 1 << 14
+LARGEST = {"vocabulary": 1 << 21, "embedding": 1 << 14, "hidden": 1 << 14, "layers": 1 << 8}  # of each size
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,32 @@ def sizes_from(snapshot: Snapshot) -> Sizes:
         raise SnapshotError(f"the snapshot is not one of a character model: expected sizes {', '.join(names)}")
     for name in names:
         value = given[name]
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
-            raise SnapshotError(f"the snapshot's {name} is {value!r}; expected an integer from 1 to {_LARGEST}")
+        if type(value) is not int or not 1 <= value <= LARGEST[name]:
+            raise SnapshotError(f"the snapshot's {name} is {value!r}; expected an integer from 1 to {LARGEST[name]:,}")
     sizes = Sizes(**given)
-    held = {name: array.shape for name, array in snapshot.part("model").items()}
-    expected = {
-        "embedding.weight": (sizes.vocabulary, sizes.embedding),
-        "lstm.weight_hh_l0": (4 * sizes.hidden, sizes.hidden),
-        f"lstm.weight_hh_l{sizes.layers - 1}": (4 * sizes.hidden, sizes.hidden),
-    }
+    held, expected = snapshot.part("model"), _shapes(sizes)
+    strange = [name for name in snapshot.arrays if name.partition(".")[0] not in ("model", "optimizer", "stream")]
+    strange += [f"model.{name}" for name in held if name not in expected]
+    if strange:
+        raise SnapshotError(f"the snapshot holds arrays that no run wrote: {', '.join(map(ascii, strange[:3]))}")
     for name, shape in expected.items():
-        if held.get(name) != shape:
-            raise SnapshotError(f"the snapshot's {name} has shape {held.get(name)}; its sizes ask for {shape}")
+        if name not in held:
+            raise SnapshotError(f"the snapshot lacks the array model.{name}")
+        if held[name].shape != shape:
+            raise SnapshotError(f"the snapshot's {name} has shape {held[name].shape}; its sizes ask for {shape}")
+        if held[name].dtype != np.float32:
+            raise SnapshotError(f"the snapshot's {name} is of {held[name].dtype}; expected float32")
     return sizes
+
+
+def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    gates = 4 * sizes.hidden
+    shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (sizes.vocabulary, sizes.embedding)}
+    for layer in range(sizes.layers):
+        shapes[f"lstm.weight_ih_l{layer}"] = (gates, sizes.hidden if layer else sizes.embedding)
+        shapes[f"lstm.weight_hh_l{layer}"] = (gates, sizes.hidden)
+        shapes[f"lstm.bias_ih_l{layer}"] = shapes[f"lstm.bias_hh_l{layer}"] = (gates,)
+    return {**shapes, "readout.weight": (sizes.vocabulary, sizes.hidden), "readout.bias": (sizes.vocabulary,)}
 
 
 def model_from(snapshot: Snapshot, backend: Any = None) -> tuple[CharacterModel, Vocabulary]:
@@ -87,13 +100,11 @@ def model_from(snapshot: Snapshot, backend: Any = None) -> tuple[CharacterModel,
         raise SnapshotError(f"the snapshot's vocabulary is damaged: {error}") from error
     if len(vocabulary) != sizes.vocabulary:
         raise SnapshotError(f"the snapshot has {len(vocabulary)} characters and a model for {sizes.vocabulary}")
-    model = CharacterModel(sizes, rng=0, backend=backend)
-    try:
-        model.load_state_dict(snapshot.part("model"))
-    except KeyError as error:
-        raise SnapshotError(str(error)) from error
-    if not all(np.isfinite(array).all() for array in snapshot.part("model").values()):
+    weights = snapshot.part("model")
+    if not all(np.isfinite(array).all() for array in weights.values()):
         raise SnapshotError("the snapshot's weights are not all finite: the run that wrote it had diverged")
+    model = CharacterModel(sizes, rng=0, backend=backend)
+    model.load_state_dict(weights)
     return model, vocabulary
 
 
@@ -114,11 +125,14 @@ def sample(
     unknown = int(vocabulary.encode(UNKNOWN)[0])
     for _ in range(length):
         scores = logits.numpy()[-1, 0].astype(np.float64)
-        scores[unknown] = -np.inf  # it stands for no character in particular
+        if len(vocabulary) > 1:
+            scores[unknown] = -np.inf  # it stands for no character in particular
         if temperature == 0:
             drawn = int(np.argmax(scores))
         else:  # the Gumbel-max trick: argmax of scores plus noise is a draw from their softmax
-            drawn = int(np.argmax(scores / temperature + rng.gumbel(size=scores.shape)))
+            with np.errstate(over="ignore"):  # at a temperature near 0 all but the likeliest go to -inf
+                scaled = (scores - scores.max()) / temperature
+            drawn = int(np.argmax(scaled + rng.gumbel(size=scores.shape)))
         yield vocabulary.decode([drawn])
         logits, state = model(tensor(np.array([[drawn]])), state)
 

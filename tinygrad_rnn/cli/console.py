@@ -11,11 +11,12 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     """Print a table; as aligned plain text if rich is missing or the output is no terminal."""
     rich_console = _rich_console() if sys.stdout.isatty() else None
     if rich_console is not None:
+        from rich.markup import escape
         from rich.table import Table
 
         made = Table(*header, title=title, title_justify="left")
         for row in rows:
-            made.add_row(*row)
+            made.add_row(*map(escape, row))  # [cuda] is no markup
         rich_console.print(made)
         return
     print(title)
@@ -39,6 +40,7 @@ class LiveLine:
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
                 transient=True,
+                redirect_stdout=False,  # it may be a file
             )
             self._task = self._progress.add_task("", total=total, completed=done)
 
@@ -57,11 +59,9 @@ class LiveLine:
             self._progress.update(self._task, completed=step, description=text)
 
     def print(self, line: str) -> None:
-        """Print a line above the bar."""
-        if self._progress is not None:
-            from rich.markup import escape
-
-            self._progress.console.print(escape(line), highlight=False)
+        """Print a line on standard output, above the bar if both are on one terminal."""
+        if self._progress is not None and sys.stdout.isatty():
+            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             print(line, flush=True)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from .. import backends
 from ..data import Text, arithmetic, read_files, standard_library
 from ..errors import ArgumentError, SnapshotError
 from ..training import load_snapshot
+from .character_model import LARGEST
 from .training_run import TrainingRun
 
 DEFAULTS: dict[str, Any] = {
@@ -37,8 +38,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grammar", action="store_true", help="learn generated arithmetic instead of text")
     parser.add_argument("--resume", metavar="RUN", type=Path, help="go on with the run in this folder")
     parser.add_argument("--name", help="the run's name: it writes to runs/NAME")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="the folder of all runs (runs)")
-    parser.add_argument("--backend", help="array backend")
+    parser.add_argument("--runs", metavar="FOLDER", type=Path, help="the folder of all runs (runs)")
+    parser.add_argument("--backend", metavar="NAME", help="array backend; the command backends lists them")
     about = {
         "steps": "training steps, one window each",
         "batch": "lanes B that are read side by side",
@@ -53,7 +54,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     }
     for name, text in about.items():
         kind = type(DEFAULTS[name])
-        parser.add_argument(f"--{name}", type=kind, default=None, help=f"{text} ({DEFAULTS[name]})")
+        metavar = "N" if kind is int else "X"
+        parser.add_argument(f"--{name}", metavar=metavar, type=kind, help=f"{text} ({DEFAULTS[name]})")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -79,8 +81,15 @@ def _fresh(options: argparse.Namespace) -> TrainingRun:
         name: value if getattr(options, name) is None else getattr(options, name) for name, value in DEFAULTS.items()
     }
     _check(settings)
-    stem = "grammar" if options.grammar else Path(options.files[0]).stem if options.files else "stdlib"
-    folder = options.runs / (options.name or _unused(options.runs, stem))
+    runs = Path("runs") if options.runs is None else options.runs
+    for file in source["files"]:
+        if runs.resolve().is_relative_to(file):
+            raise ArgumentError(
+                f"the run would write into {file}, which it is to read; name another folder for it: --runs FOLDER"
+            )
+    # resolve() gives a name to "." and "..", too
+    stem = "grammar" if options.grammar else (Path(source["files"][0]).stem or "files") if options.files else "stdlib"
+    folder = runs / (options.name or _unused(runs, stem))
     if (folder / "model.safetensors").exists():
         raise ArgumentError(f"{folder} holds a run. Choose another --name, or go on with it: --resume {folder}")
     backend = backends.resolve(options.backend).name
@@ -90,20 +99,36 @@ def _fresh(options: argparse.Namespace) -> TrainingRun:
 def _resumed(options: argparse.Namespace) -> TrainingRun:
     given = [f"--{name}" for name in DEFAULTS if name != "steps" and getattr(options, name) is not None]
     given += ["FILE"] * bool(options.files) + ["--grammar"] * options.grammar + ["--name"] * (options.name is not None)
+    given += ["--runs"] * (options.runs is not None)
     if given:
-        raise ArgumentError(f"a resumed run keeps its settings; leave out {', '.join(given)}. --steps may grow.")
+        raise ArgumentError(f"a resumed run keeps its settings; leave out {', '.join(given)}. Only --steps may grow.")
     folder = options.resume.parent if options.resume.name == "model.safetensors" else options.resume
     snapshot = load_snapshot(folder / "model.safetensors")
     source, settings = snapshot.metadata.get("source"), snapshot.metadata.get("settings")
-    if not isinstance(source, dict) or not {"kind", "files"} <= set(source):
+    if not _names_a_text(source):
         raise SnapshotError(f"{folder / 'model.safetensors'} does not say on which text it was trained")
-    if not isinstance(settings, dict) or set(settings) != set(DEFAULTS):
+    if settings is None or not isinstance(settings, dict) or set(settings) != set(DEFAULTS):
         raise SnapshotError(f"{folder / 'model.safetensors'} lacks the settings of a run")
-    if options.steps is not None:
-        settings = {**settings, "steps": options.steps}
     _check(settings)
-    backend = backends.resolve(options.backend or snapshot.metadata.get("backend")).name
+    done = snapshot.metadata.get("step")
+    if options.steps is not None:
+        if isinstance(done, int) and options.steps < done:
+            raise ArgumentError(f"--steps is {options.steps}, and the run has done {done} already; give at least that")
+        settings = {**settings, "steps": options.steps}
+        _check(settings)
+    elif not isinstance(done, int) or done > settings["steps"]:
+        raise SnapshotError(f"{folder}: the state of the run is damaged: step is {done!r} of {settings['steps']}")
+    backend = backends.resolve(options.backend or str(snapshot.metadata.get("backend"))).name
     return TrainingRun.resumed(folder, snapshot, corpus(source), source, settings, backend)
+
+
+def _names_a_text(source: Any) -> TypeGuard[dict[str, Any]]:
+    if not isinstance(source, dict) or not isinstance(source.get("files"), list):
+        return False
+    kinds = {"standard library": False, "grammar": False, "files": True}
+    return kinds.get(str(source.get("kind"))) == bool(source["files"]) and all(
+        isinstance(file, str) and "\0" not in file for file in source["files"]
+    )
 
 
 def _check(settings: dict[str, Any]) -> None:
@@ -112,8 +137,10 @@ def _check(settings: dict[str, Any]) -> None:
         least = 0 if name == "seed" else 1
         if kind is int and (type(value) is not int or value < least):
             raise ArgumentError(f"--{name} must be a whole number of at least {least}; got {value!r}")
+        if name in LARGEST and value > LARGEST[name]:
+            raise ArgumentError(f"--{name} must be at most {LARGEST[name]:,}; got {value:,}")
         if kind is float and (not isinstance(value, (int, float)) or not 0 < value < float("inf")):
-            raise ArgumentError(f"--{name} must be a number above 0; got {value!r}")
+            raise ArgumentError(f"--{name} must be a finite number above 0; got {value!r}")
 
 
 def _unused(runs: Path, stem: str) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .. import optim
 from ..data import Lanes, Text, Vocabulary, bigram_bits, uniform_bits, unigram_bits
@@ -26,6 +29,9 @@ from .curve import save_curve
 RARE = 10  # characters that the training text has less often count as unknown
 BITS = 1 / math.log(2)  # a nat, in bits
 SAMPLE = 400  # characters of generated text at the end
+HOPELESS = 20  # a loss of so many times the uniform guess's is no bad step, but a run that has diverged
+COLUMNS = ("step", "train_bits", "validation_bits", "gradient_norm", "clipped", "characters_per_second")
+PROMPT = "    def __init__(self"  # what the sample goes on from
 
 
 class TrainingRun:
@@ -60,6 +66,7 @@ class TrainingRun:
         self.since = {"bits": 0.0, "norm": 0.0, "clipped": 0.0, "steps": 0.0}  # sums since the last line
         self.lines: list[dict[str, Any]] = []
         self.stop = False
+        self.saved = 0  # the step of the snapshot on disk
 
     @classmethod
     def fresh(
@@ -67,13 +74,21 @@ class TrainingRun:
     ) -> TrainingRun:
         """A run at its first step."""
         vocabulary = Vocabulary.from_text(text.train, minimum_count=RARE)
+        if len(vocabulary) == 1:
+            raise DataError(f"{text.name} has no character {RARE} times or more: there is nothing to learn from it")
         sizes = Sizes(len(vocabulary), settings["embedding"], settings["hidden"], settings["layers"])
         model = CharacterModel(sizes, rng=settings["seed"], backend=backend)
         return cls(folder, text, source, settings, backend, vocabulary, model)
 
     @classmethod
     def resumed(
-        cls, folder: Path, snapshot: Snapshot, text: Text, source: dict[str, Any], settings: dict[str, Any], backend: str
+        cls,
+        folder: Path,
+        snapshot: Snapshot,
+        text: Text,
+        source: dict[str, Any],
+        settings: dict[str, Any],
+        backend: str,
     ) -> TrainingRun:
         """A run as its snapshot left it. Raises SnapshotError, and DataError if the text has changed."""
         if snapshot.metadata.get("sha256") != text.sha256:
@@ -82,23 +97,48 @@ class TrainingRun:
                 f"and now is {text.sha256}. Restore the files, or begin a new run."
             )
         model, vocabulary = model_from(snapshot, backend)
+        for name in ("embedding", "hidden", "layers"):
+            if settings[name] != getattr(model.sizes, name):
+                raise SnapshotError(
+                    f"the snapshot's settings say {name} {settings[name]}, its sizes {getattr(model.sizes, name)}"
+                )
         run = cls(folder, text, source, settings, backend, vocabulary, model)
         try:
             run._restore(snapshot)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except KeyError as error:
+            raise SnapshotError(f"{folder}: the state of the run is damaged: {error} is missing") from error
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
             raise SnapshotError(f"{folder}: the state of the run is damaged: {error}") from error
         return run
 
     # ---- the loop
 
     def train(self) -> int:
-        """Train to the last step, or to Ctrl-C. Returns the exit status, 130 after Ctrl-C."""
-        self._introduce()
-        if self.step >= self.settings["steps"]:
-            print(f"the run has finished its {self.step} steps; give more with --steps to go on")
+        """Train to the last step, or to Ctrl-C. Returns the exit status, 130 after Ctrl-C.
+
+        Raises KeyboardInterrupt for a Ctrl-C that cannot wait for the end of a step, with a message that says how to
+        go on; DataError if the run diverges.
+        """
+        self._save()  # a folder that cannot be written shows before the work; and from here on there is a snapshot
+        try:
+            self._introduce()
+            status = self._loop()
+            if status == 0:
+                self._finish()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"stopped at once; step {self.saved} is saved. {self._way_on()}") from None
+        return status
+
+    def _loop(self) -> int:
+        if self.step == self.settings["steps"]:
+            print(f"the run has finished its {self.step} steps; to go on, give more with --steps")
+            if self.since["steps"]:  # it was stopped between two lines, and --steps is now where that was
+                print(self._report(0.0, 0.0))
+                self._save()
             return 0
         begun, begun_at = time.perf_counter(), self.step
-        with _stopped_by_ctrl_c(self), LiveLine(self.settings["steps"], self.step) as live:
+        quiet = np.errstate(over="ignore", invalid="ignore")  # a run that diverges is told so in better words
+        with _stopped_by_ctrl_c(self), quiet, LiveLine(self.settings["steps"], self.step) as live:
             while self.step < self.settings["steps"] and not self.stop:
                 bits = self._one_step()
                 seconds = time.perf_counter() - begun
@@ -108,12 +148,14 @@ class TrainingRun:
                     left = seconds / (self.step - begun_at) * (self.settings["steps"] - self.step)
                     live.print(self._report(rate, left))
                     self._save()
-        self._save()
-        if self.stop:
-            print(f"stopped after step {self.step}. Go on: python -m tinygrad_rnn train --resume {self.folder}")
+        if self.step < self.settings["steps"]:
+            self._save()
+            print(f"stopped after step {self.step}. {self._way_on()}")
             return 130
-        self._finish()
         return 0
+
+    def _way_on(self) -> str:
+        return f"Go on: python -m tinygrad_rnn train --resume {shlex.quote(str(self.folder))}"
 
     def _one_step(self) -> float:
         """One window: forward, backward, clipped update. Returns the window's bits per character."""
@@ -124,13 +166,10 @@ class TrainingRun:
             loss, state = self.model.loss(tensor(x), tensor(y), self.state)
         names, parameters = zip(*self.model.named_parameters())
         gradients = dict(zip(names, tape.gradient(loss, list(parameters))))
+        gradients, norm = optim.clip_by_norm(gradients, self.settings["clip"], error_if_nonfinite=False)
         value = loss.item()
-        if not math.isfinite(value):
-            raise DataError(
-                f"the loss is {value} at step {self.step}: the run has diverged. "
-                f"Try a smaller --lr (it was {self.settings['lr']}) or --clip. The last snapshot is kept."
-            )
-        gradients, norm = optim.clip_by_norm(gradients, self.settings["clip"])
+        if self._hopeless(value * BITS) or not math.isfinite(norm):
+            raise self._diverged(f"the loss is {value * BITS:.4g} bits/char and the gradient's norm {norm:.3g}")
         self.optimizer.step(gradients)
         self.schedule.step()
         self.state = tuple(part.detach() for part in state)
@@ -140,6 +179,15 @@ class TrainingRun:
         self.since["clipped"] += norm > self.settings["clip"]
         self.since["steps"] += 1
         return value * BITS
+
+    def _hopeless(self, bits: float) -> bool:
+        return not bits < HOPELESS * max(1.0, self.baselines["uniform"])  # NaN, too
+
+    def _diverged(self, what: str) -> DataError:
+        return DataError(
+            f"after step {self.step} {what}: the run has diverged. Try a smaller --lr (it is {self.settings['lr']:g}) "
+            f"or --clip (it is {self.settings['clip']:g}). The snapshot of step {self.saved} is kept in {self.folder}."
+        )
 
     def validation_bits(self) -> float:
         """Bits per character of the validation text, read from front to back with the state carried."""
@@ -156,12 +204,14 @@ class TrainingRun:
     def _introduce(self) -> None:
         parameters = sum(p.size for p in self.model.parameters())
         print(f"backend     {self.backend}")
-        print(f"corpus      {self.text.name}: {self.text.characters:,} characters, {len(self.text.files)} files")
+        files = _count(len(self.text.files), "file")
+        print(f"corpus      {self.text.name}: {self.text.characters:,} characters, {files}")
         print(f"            SHA-256 {self.text.sha256}")
         if self.text.note:
             print(f"            note: {self.text.note}")
-        print(f"vocabulary  {len(self.vocabulary)} characters")
-        print(f"model       {self.model.sizes.layers} LSTM layer(s) of {self.model.sizes.hidden}, {parameters:,} parameters")
+        print(f"vocabulary  {_count(len(self.vocabulary), 'character')}")
+        layers = _count(self.model.sizes.layers, "LSTM layer")
+        print(f"model       {layers} of {self.model.sizes.hidden}, {parameters:,} parameters")
         print("baselines   " + ", ".join(f"{name} {bits:.3f}" for name, bits in self.baselines.items()) + " bits/char")
         print(f"gradient    largest relative difference from finite differences: {self._spot_check():.1e}")
         print(f"run         {self.folder}, step {self.step} of {self.settings['steps']}", flush=True)
@@ -170,9 +220,9 @@ class TrainingRun:
         """Compare a few entries of the gradient with central differences, in float64, on a short window."""
         model = self.model.copy().astype("float64")
         x, y, _ = self.lanes.window(0)
-        x, y = tensor(x[:8, :4]), tensor(y[:8, :4])
+        window = tensor(x[:8, :4]), tensor(y[:8, :4])
         with Tape() as tape:
-            loss, _ = model.loss(x, y)
+            loss, _ = model.loss(*window)
         parameters = list(model.parameters())
         gradients = tape.gradient(loss, parameters)
         rng = as_generator(0)
@@ -184,7 +234,7 @@ class TrainingRun:
             values = []
             for sign in (step, -step):
                 parameter.assign(start + sign * direction)
-                values.append(model.loss(x, y)[0].item())
+                values.append(model.loss(*window)[0].item())
             parameter.assign(start)
             numeric = (values[0] - values[1]) / (2 * step)
             exact = float((gradient.numpy() * direction).sum())
@@ -194,10 +244,13 @@ class TrainingRun:
     def _report(self, rate: float, left: float) -> str:
         """Append a line to the metrics, and return it for people."""
         steps = self.since["steps"]
+        validation = self.validation_bits()
+        if self._hopeless(validation):
+            raise self._diverged(f"the validation loss is {validation:.4g} bits/char")
         line = {
             "step": self.step,
             "train_bits": self.since["bits"] / steps,
-            "validation_bits": self.validation_bits(),
+            "validation_bits": validation,
             "gradient_norm": self.since["norm"] / steps,
             "clipped": self.since["clipped"] / steps,
             "characters_per_second": round(rate),
@@ -205,19 +258,22 @@ class TrainingRun:
         self.since = dict.fromkeys(self.since, 0.0)
         self.lines.append(line)
         return (
-            f"step {line['step']:>5}   train {line['train_bits']:.3f}   validation {line['validation_bits']:.3f} bits/char"
-            f"   {rate:>8,.0f} char/s   |g| {line['gradient_norm']:.2f}   clipped {line['clipped']:4.0%}   {left:3.0f} s left"
+            f"step {line['step']:>5}   train {line['train_bits']:.3f}   "
+            f"validation {line['validation_bits']:.3f} bits/char   {rate:>8,.0f} char/s   "
+            f"|g| {line['gradient_norm']:.2f}   clipped {line['clipped']:4.0%}   {left:3.0f} s left"
         )
 
     def _finish(self) -> None:
         rng = as_generator(0)
         print("sample:")
-        text = "".join(sample(self.model, self.vocabulary, "\ndef ", SAMPLE, 0.6, rng))
-        print("\n".join("    | " + line for line in ("def " + text).split("\n")))
+        start = PROMPT if self.source["kind"] == "standard library" else ""
+        text = start + "".join(sample(self.model, self.vocabulary, "\n" + start, SAMPLE, 0.8, rng))
+        print("\n".join("    | " + line for line in text.split("\n")))
         last = self.lines[-1]
+        better = self.baselines["unigram"] - last["validation_bits"]
         print(
             f"validation {last['validation_bits']:.3f} bits/char, "
-            f"{self.baselines['unigram'] - last['validation_bits']:.2f} below the unigram baseline"
+            f"{abs(better):.2f} {'below' if better > 0 else 'above'} the unigram baseline"
         )
         (self.folder / "tape.txt").write_text(self._tape_text(), encoding="utf-8")
         picture = self.folder / "curve.png"
@@ -229,18 +285,24 @@ class TrainingRun:
         """The tape of one window, and that of a few steps recorded operation by operation."""
         x, y, _ = self.lanes.window(0)
         parts = []
-        for title, steps, fused in (("one window, as trained", len(x), True), ("recorded step by step", 6, False)):
+        for title, steps, fused in (
+            ("one window, as trained", len(x), True),
+            ("recorded step by step", min(len(x), 6), False),
+        ):
             with Tape() as tape:
                 self.model.loss(tensor(x[:steps]), tensor(y[:steps]), None, fused)
-            parts.append(f"{title}: {steps} time steps, {x.shape[1]} lanes\n\n{table(tape)}\n")
+            counted = f"{_count(steps, 'time step')}, {_count(x.shape[1], 'lane')}"
+            parts.append(f"{title}: {counted}\n\n{table(tape)}\n")
         return "\n\n".join(parts)
 
     # ---- what it keeps
 
     def _save(self) -> None:
         arrays = {f"model.{name}": array for name, array in self.model.state_dict().items()}
-        optimizer = self.optimizer.state_dict()
-        arrays |= {f"optimizer.{name}": array for name, array in optimizer["state"].items()}
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise self._diverged("the weights are not finite")
+        # Of the optimiser only the arrays: its options follow from the settings and the step.
+        arrays |= {f"optimizer.{name}": array for name, array in self.optimizer.state_dict()["state"].items()}
         if self.state is not None:
             arrays |= {f"stream.{i}": part.numpy() for i, part in enumerate(self.state)}
         metadata = {
@@ -253,29 +315,55 @@ class TrainingRun:
             "step": self.step,
             "since": self.since,
             "lines": self.lines,
-            "optimizer": optimizer["groups"],
         }
         save_snapshot(self.folder / "model.safetensors", arrays, metadata)
+        self.saved = self.step
         text = "".join(json.dumps(line) + "\n" for line in self.lines)
         (self.folder / "metrics.jsonl").write_text(text, encoding="utf-8")
 
     def _restore(self, snapshot: Snapshot) -> None:
         kept = snapshot.metadata
         step, since, lines = kept["step"], kept["since"], kept["lines"]
-        if type(step) is not int or step < 0 or set(since) != set(self.since):
-            raise ValueError(f"step {step!r}, sums {since!r}")
-        self.step, self.since = step, {name: float(value) for name, value in since.items()}
-        self.lines = [{**line, "validation_bits": float(line["validation_bits"])} for line in lines]
-        groups, arrays = kept["optimizer"], snapshot.part("optimizer")
-        self.optimizer.load_state_dict({"kind": "Adam", "groups": groups, "state": arrays})
+        if type(step) is not int or step < 0:
+            raise ValueError(f"step is {step!r}")
+        if not isinstance(since, dict) or set(since) != set(self.since):
+            raise ValueError(f"the sums since the last line are {since!r}")
+        if not isinstance(lines, list) or not all(isinstance(line, dict) for line in lines):
+            raise ValueError("its lines are no list of objects")
+        self.step, self.saved = step, step
+        self.since = {name: float(_number(name, value)) for name, value in since.items()}
+        self.lines = [{name: _number(name, line[name]) for name in COLUMNS} for line in lines]
+        if step and not self.lines and not self.since["steps"]:
+            raise ValueError(f"nothing is known of its {step} steps")
+
+        parameters = dict(enumerate(self.model.parameters()))
+        arrays, stream = snapshot.part("optimizer"), snapshot.part("stream")
+        expected = {f"{i}.{name}": p.shape for i, p in parameters.items() for name in ("mean", "square")}
+        expected |= {f"{i}.step": () for i in parameters}
+        carried = (self.settings["layers"], self.settings["batch"], self.settings["hidden"])
+        for held, shapes in ((arrays, expected), (stream, {"0": carried, "1": carried})):
+            if {name: array.shape for name, array in held.items()} != (shapes if step else {}):
+                raise ValueError("its optimiser or its carried state does not fit the model")
+            if not all(np.isfinite(array).all() for array in held.values()):
+                raise ValueError("its optimiser or its carried state is not finite")
+        if any(array != step for name, array in arrays.items() if name.endswith(".step")):
+            raise ValueError(f"its optimiser has not done {step} steps")
+        if any((array < 0).any() for name, array in arrays.items() if name.endswith(".square")):
+            raise ValueError("its optimiser has negative squares")
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": arrays})
         self.schedule.load_state_dict({"steps": step})
-        parts = snapshot.part("stream")
-        shape = (self.settings["layers"], self.settings["batch"], self.settings["hidden"])
-        if parts:
-            found = [parts[name] for name in ("0", "1")]
-            if any(part.shape != shape for part in found):
-                raise ValueError(f"the carried state has shapes {[part.shape for part in found]}, expected {shape}")
-            self.state = tuple(tensor(part, backend=self.backend) for part in found)
+        if stream:
+            self.state = tuple(tensor(stream[name], dtype="float32", backend=self.backend) for name in ("0", "1"))
+
+
+def _number(name: str, value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("s" if number != 1 else "")
 
 
 @contextmanager

@@ -83,6 +83,8 @@ def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
         raise SnapshotError(f"{path} is a folder; a snapshot is a file, such as {path / 'model.safetensors'}")
     if not path.exists():
         raise SnapshotError(f"there is no snapshot {path}")
+    if not path.is_file():  # to open a pipe would wait for ever
+        raise SnapshotError(f"{path} is no file")
     arrays = {}
     try:
         with safe_open(path, framework="numpy") as file:
@@ -107,6 +109,8 @@ def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
 
 
 def _plain(name: str, array: Any) -> Any:
+    if name == "__metadata__":
+        raise SnapshotError("the name __metadata__ is taken by the file format; rename the array")
     array = np.asarray(array.numpy() if isinstance(array, Tensor) else array)
     if array.dtype.name not in _DTYPES:
         raise SnapshotError(f"{name} is of {array.dtype}; a snapshot holds {', '.join(_DTYPES)}")
