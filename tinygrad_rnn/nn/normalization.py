@@ -73,7 +73,7 @@ class LayerNorm(Module):
                 f"        at {user_line()}"
             )
         axes = tuple(range(-len(wanted), 0))
-        return ops.layer_norm(x, self.weight, self.bias, axis=axes, eps=self.eps)  # type: ignore[no-any-return]
+        return ops.layer_norm(x, self.weight, self.bias, axis=axes, eps=self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}"

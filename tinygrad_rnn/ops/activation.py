@@ -82,16 +82,17 @@ def leaky_relu(x: Any, /, *, negative_slope: float = 0.01) -> Tensor:
 
 
 def elu(x: Any, /, *, alpha: float = 1.0) -> Tensor:
-    """x where it is positive, else ``alpha * (exp(x) - 1)``. [Clevert et al. 2016]
+    """x where it is positive, else ``alpha * (exp(x) - 1)``. Its derivative at 0 is `alpha`. [Clevert et al. 2016]
 
     >>> import tinygrad_rnn as tg
     >>> tg.elu(tg.tensor([0.0, 2.0])).tolist()
     [0.0, 2.0]
     """
-    from .elementwise import expm1, minimum
+    from .creation import zeros_like
+    from .elementwise import expm1
 
     x = x if isinstance(x, Tensor) else asarray(x)
-    return where(x > 0, x, alpha * expm1(where(x > 0, 0.0 * x, minimum(x, 0))))
+    return where(x > 0, x, alpha * expm1(where(x > 0, zeros_like(x), x)))
 
 
 def hardtanh(x: Any, /) -> Tensor:

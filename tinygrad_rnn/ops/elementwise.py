@@ -75,7 +75,7 @@ positive = elementwise("positive", derivative=ONE, doc="``+x``: the same values.
 real = elementwise("real", derivative=ONE, doc="The real part: x itself, as no dtype here is complex.")
 imag = elementwise("imag", derivative=_zero, doc="The imaginary part: zeros, as no dtype here is complex.")
 conj = elementwise("conj", derivative=ONE, doc="The complex conjugate: x itself, as no dtype here is complex.")
-reciprocal = elementwise("reciprocal", derivative=lambda xp, y, x: -y * y, singular=True, doc="``1 / x``.")
+reciprocal = elementwise("reciprocal", derivative=lambda xp, y, x: -y / x, singular=True, doc="``1 / x``.")
 square = elementwise("square", derivative=lambda xp, y, x: 2 * x, doc="``x * x``.")
 sqrt = elementwise("sqrt", derivative=lambda xp, y, x: 0.5 / y, singular=True, doc="Square root.")
 hypot = elementwise(

@@ -377,6 +377,8 @@ def roll(x: Any, /, shift: int | Sequence[int], *, axis: int | Sequence[int] | N
     if len(shifts) != len(axes):
         raise ShapeError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
     places = tuple([one_axis("roll", x, a) for a in axes])
+    if not places:
+        return x
     return _roll(x, shift=tuple([int(s) for s in shifts]), axis=places)
 
 

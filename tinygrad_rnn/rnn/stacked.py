@@ -28,14 +28,8 @@ class StackedCell(Module):
             raise ArgumentError("StackedCell needs at least one cell")
         self.cells = list(cells)
         self.input_size = getattr(self.cells[0], "input_size", None)
-        self._forms: list[Any] = []
-
-    def _state_forms(self) -> list[Any]:
-        """A state of each cell, for its form alone; asked for once."""
-        if not self._forms:
-            with paused():
-                self._forms = [detached(cell.initial_state(1)) for cell in self.cells]
-        return self._forms
+        with paused():  # a state of each, for its form; once, here: asking a cell with dropout inside draws numbers
+            self._forms = [detached(cell.initial_state(1)) for cell in self.cells]
 
     def initial_state(self, batch: int) -> tuple[Any, ...]:
         """The initial states of all cells, the topmost first, flat."""
@@ -43,7 +37,7 @@ class StackedCell(Module):
 
     def forward(self, x: Any, state: Any) -> tuple[Any, ...]:
         """x (B, I), flat state → flat state."""
-        forms = self._state_forms()
+        forms = self._forms
         counts = [len(leaves_of(form)) for form in forms]
         leaves = leaves_of(state)
         if len(leaves) != sum(counts):

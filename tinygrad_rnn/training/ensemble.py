@@ -99,19 +99,19 @@ class Ensemble(Module):
 
     def predict(self, *inputs: Any) -> Tensor:
         """The mean of the members' outputs, in evaluation mode and off any tape. All modes are as before afterwards."""
-        return ops.mean(self._evaluated(*inputs), axis=0)
+        return self._evaluated(ops.mean, inputs)
 
     def spread(self, *inputs: Any) -> Tensor:
         """The standard deviation of the members' outputs, a measure of doubt; evaluated as in `predict`."""
-        return ops.std(self._evaluated(*inputs), axis=0)
+        return self._evaluated(ops.std, inputs)
 
-    def _evaluated(self, *inputs: Any) -> Tensor:
+    def _evaluated(self, statistic: Callable[..., Any], inputs: Sequence[Any]) -> Tensor:
         modules = list(self.modules())
         before = [module.training for module in modules]
         try:
             self.eval()
             with paused():
-                return self.outputs(*inputs)
+                return statistic(self.outputs(*inputs), axis=0)
         finally:
             for module, mode in zip(modules, before):
                 module.training = mode
