@@ -42,6 +42,9 @@ class Compose:
             if not callable(each):
                 raise ArgumentError(f"an augmentation is a function of (batch, rng); got a {type(each).__name__}")
 
+    def __repr__(self) -> str:
+        return f"Compose({', '.join(map(repr, self.augmentations))})"
+
     def __call__(self, batch: Any, rng: Seed = None) -> Any:
         """Return a new batch. rng: a generator or an integer seed."""
         rng = as_generator(rng)
