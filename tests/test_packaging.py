@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+BESIDE = ("kernels", "examples")  # at the top of the repository, installed inside the package
 
 
 @pytest.fixture
@@ -18,20 +19,14 @@ def options():
 def test_every_folder_with_code_is_named_in_setup_cfg(options):
     """An unlisted package imports from a checkout and is missing from the wheel."""
     listed = {name for name in options["packages"].split("\n") if name}
-    ours = {"tinygrad_rnn"} | {
-        ".".join(("tinygrad_rnn", *path.parent.relative_to(ROOT / "tinygrad_rnn").parts))
-        for path in (ROOT / "tinygrad_rnn").rglob("*.py")
-        if "kernels" not in path.relative_to(ROOT).parts[:2] and path.parent != ROOT / "tinygrad_rnn"
-    }
-    kernels = {
-        ".".join(("tinygrad_rnn.kernels", *path.parent.relative_to(ROOT / "kernels").parts))
-        for path in (ROOT / "kernels").rglob("*.py")
-    }
-    ours = {name for name in ours if not name.startswith("tinygrad_rnn.kernels")}
-    assert listed == ours | kernels
+    own = {path.parent for path in (ROOT / "tinygrad_rnn").rglob("*.py")}
+    beside = {path.parent for top in BESIDE for path in (ROOT / top).rglob("*.py")}
+    names = {".".join(folder.relative_to(ROOT).parts) for folder in own if folder.resolve() not in beside}
+    names |= {".".join(("tinygrad_rnn", *folder.relative_to(ROOT).parts)) for folder in beside}
+    assert listed == names
 
 
 def test_every_folder_with_code_has_an_init_file():
-    for top in ("tinygrad_rnn", "kernels"):
+    for top in ("tinygrad_rnn", *BESIDE):
         for path in (ROOT / top).rglob("*.py"):
             assert (path.parent / "__init__.py").exists(), path

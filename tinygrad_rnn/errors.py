@@ -1,5 +1,24 @@
 """The project's exceptions. Each derives from TinygradRNNError and from the built-in that fits."""
 
+__all__ = [
+    "ArgumentError",
+    "AxisError",
+    "BackendMismatchError",
+    "BackendUnavailableError",
+    "DTypeError",
+    "DataError",
+    "GradientError",
+    "ImmutableError",
+    "IndexingError",
+    "LinAlgError",
+    "ShapeError",
+    "SnapshotError",
+    "StateDictError",
+    "TapeError",
+    "TinygradRNNError",
+    "UnusedSourceError",
+]
+
 
 class TinygradRNNError(Exception):
     """Base of every exception that this library raises on purpose."""

@@ -99,10 +99,17 @@ class Tape:
     jvp: Callable[..., Any]
     backward: Callable[..., None]
     watch: Callable[..., Any]
+    # pictures, pages and measurements are installed by inspect
+    to_html: Callable[..., Path]
+    to_svg: Callable[..., Path]
+    to_dot: Callable[..., str]
+    _repr_html_: Callable[..., str]
+    profile: Callable[..., Any]
+    memory: Callable[..., Any]
 
     __slots__ = (
         "__weakref__", "_entered", "append", "code", "leaves", "nested", "noted", "outer", "place", "records", "ref",
-        "slots",
+        "slots", "swept",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -116,6 +123,7 @@ class Tape:
         self.noted: tuple[CodeType, int] | None = None
         self.code: CodeType | None = None  # the last code that was seen to be the user's
         self.ref = weakref.ref(self)
+        self.swept: Mapping[int, Any] | None = None  # the seeds of the last backward sweep, which pictures show
         self._entered = False
 
     def __enter__(self) -> Tape:
@@ -160,6 +168,7 @@ class Tape:
         namespace: the array namespace for the rules; None takes each record's backend.
         Returns {slot: sum of what reached it} for the wanted slots that were reached.
         """
+        self.swept = cotangents
         kept = set(wanted)
         needed = self._reachable_from(kept)
         totals: list[Any] = [None] * (self.slots + 1)

@@ -453,7 +453,8 @@ def _make(data: Any, dtype: Any, backend: Any, copy: bool, requires_grad: bool) 
         array = data
     if not isinstance(array, target.array_types):
         array = _host_array(array)
-        if dtype is None and not hasattr(data, "dtype") and array.dtype == np.float64:
+        plain = not hasattr(data, "dtype") and not hasattr(data, "__dlpack__")  # numbers and lists of them
+        if dtype is None and plain and array.dtype == np.float64:
             dtype = _default_dtype
     name = str(np.dtype(array.dtype) if dtype is None else dtype)
     if name not in DTYPES:

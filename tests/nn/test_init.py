@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tinygrad_rnn import nn
+import tinygrad_rnn as tg
+from tinygrad_rnn import nn, rnn
 from tinygrad_rnn.errors import ArgumentError, ShapeError, SnapshotError
 from tinygrad_rnn.nn import init
 from tinygrad_rnn.random import as_generator, generator_state, set_generator_state
@@ -123,3 +124,18 @@ def test_a_damaged_or_foreign_generator_state_raises():
     damaged = generator_state(rng).tobytes().replace(b'"state": {', b'"stale": {', 1)
     with pytest.raises(SnapshotError, match="damaged"):
         set_generator_state(rng, np.frombuffer(damaged, np.uint8))
+
+
+def test_irnn_keeps_its_state_without_input():
+    model = nn.Sequential(nn.Linear(2, 2, rng=0), rnn.RNN(2, 4, num_layers=2, nonlinearity="relu", rng=0))
+    init.irnn_(model, 0)
+    layer = model[1]
+    for suffix in ("l0", "l1"):
+        assert_array_equal(getattr(layer, f"weight_hh_{suffix}").numpy(), np.eye(4))
+        assert 0 < np.abs(getattr(layer, f"weight_ih_{suffix}").numpy()).max() < 0.01
+        assert not getattr(layer, f"bias_hh_{suffix}").numpy().any()
+    start = tg.tensor(np.abs(np.random.default_rng(0).normal(size=(2, 1, 4))).astype(np.float32))
+    _, last = layer(tg.zeros((50, 1, 2)), start)
+    assert_array_equal(last.numpy()[0], start.numpy()[0])
+    with pytest.raises(ArgumentError, match="no Elman network"):
+        init.irnn_(rnn.LSTM(2, 3))

@@ -22,7 +22,7 @@ from .module import Module
 
 __all__ = [
     "as_generator", "constant", "forget_gate_bias", "forget_gate_bias_", "he_normal", "he_uniform", "identity",
-    "kaiming_normal", "kaiming_uniform", "normal", "orthogonal", "uniform", "xavier_normal", "xavier_uniform",
+    "irnn_", "kaiming_normal", "kaiming_uniform", "normal", "orthogonal", "uniform", "xavier_normal", "xavier_uniform",
     "zeros",
 ]  # fmt: skip
 
@@ -194,6 +194,41 @@ def forget_gate_bias_(module: Module, value: float = 1.0) -> None:
         raise ArgumentError(
             f"{type(module).__name__} holds no LSTM with a bias: no weight_hh of shape (4H, H) beside a bias_ih. "
             f"Pass an rnn.LSTM or rnn.LSTMCell, made with bias=True."
+        )
+
+
+def irnn_(module: Module, rng: Seed = None, *, std: float = 0.001) -> None:
+    """Make every Elman network inside `module` an IRNN, in place: W_hh = I, biases zero, W_ih normal.
+
+    With ReLU and no input, the state and its gradient then stay as they are. [Le, Jaitly & Hinton 2015, section 2]
+    An Elman network is known by its ``weight_hh`` of shape (H, H).  std: of ``weight_ih``; 0.001 is the paper's.
+    Raises ArgumentError if there is no Elman network inside.
+
+    >>> import tinygrad_rnn as tg
+    >>> layer = tg.rnn.RNN(2, 3, nonlinearity="relu", rng=0)
+    >>> tg.nn.init.irnn_(layer, rng=0)
+    >>> layer.weight_hh_l0.numpy().tolist(), layer.bias_ih_l0.numpy().tolist()
+    ([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [0.0, 0.0, 0.0])
+    """
+    rng = as_generator(rng)
+    parameters = dict(module.named_parameters())
+    done = 0
+    for name, weight in parameters.items():
+        prefix, _, last = name.rpartition(".")
+        if not last.startswith("weight_hh") or weight.ndim != 2 or weight.shape[0] != weight.shape[1]:
+            continue
+        weight.assign(identity(weight.shape, dtype=weight.dtype))
+        inputs = parameters[f"{prefix}.{last.replace('weight_hh', 'weight_ih')}".lstrip(".")]
+        inputs.assign(normal(inputs.shape, rng, std=std, dtype=inputs.dtype))
+        for kind in ("bias_ih", "bias_hh"):
+            bias = parameters.get(f"{prefix}.{last.replace('weight_hh', kind)}".lstrip("."))
+            if bias is not None:
+                bias.assign(zeros(bias.shape, dtype=bias.dtype))
+        done += 1
+    if not done:
+        raise ArgumentError(
+            f"{type(module).__name__} holds no Elman network: no weight_hh of shape (H, H). Pass an rnn.RNN with "
+            f'nonlinearity="relu", or an rnn.ElmanCell.'
         )
 
 

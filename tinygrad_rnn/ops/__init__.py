@@ -32,21 +32,20 @@ from .reduction import *
 from .shape import *
 from .sorting import *
 
-__all__ = [
-    *activation.__all__,
-    *conversion.__all__,
-    *convolution.__all__,
-    *creation.__all__,
-    *elementwise.__all__,
-    *indexing.__all__,
-    *inspection.__all__,
-    *linalg.__all__,
-    *loss.__all__,
-    *pooling.__all__,
-    *reduction.__all__,
-    *shape.__all__,
-    *sorting.__all__,
-]
+__all__: list[str] = []
+__all__ += activation.__all__
+__all__ += conversion.__all__
+__all__ += convolution.__all__
+__all__ += creation.__all__
+__all__ += elementwise.__all__
+__all__ += indexing.__all__
+__all__ += inspection.__all__
+__all__ += linalg.__all__
+__all__ += loss.__all__
+__all__ += pooling.__all__
+__all__ += reduction.__all__
+__all__ += shape.__all__
+__all__ += sorting.__all__
 
 import sys as _sys
 

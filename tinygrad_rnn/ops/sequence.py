@@ -35,9 +35,7 @@ def elman_step(
     return tanh(a) if nonlinearity == "tanh" else relu(a)
 
 
-def lstm_step(
-    x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None
-) -> tuple[Any, Any]:
+def lstm_step(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> tuple[Any, Any]:
     """One step of long short-term memory, gate order i f g o. [Hochreiter & Schmidhuber 1997; Gers et al. 2000]
 
     ``i, f, o = σ(·), g = tanh(·)`` of ``W_ih x + b_ih + W_hh h + b_hh``; ``c' = f c + i g``; ``h' = o tanh(c')``.
@@ -191,8 +189,8 @@ def _check(
 def _input_products(xp: Any, xs: Any, w_ih: Any, *biases: Any) -> Any:
     """(T, B, I) -> (T, B, G): W_ih x and the biases, for all steps in one product."""
     products = xp.matmul(xp.reshape(xs, (-1, xs.shape[2])), xp.matrix_transpose(w_ih))
-    for bias in biases:
-        products += bias
+    if biases:
+        products += sum(biases[1:], biases[0])  # the sum of the small first: one pass over the large
     return xp.reshape(products, (*xs.shape[:2], -1))
 
 
@@ -328,9 +326,7 @@ def _scanned(step: Any, xs: Any, state: Any, lengths: Any, reverse: bool) -> tup
     return (ys, *last) if isinstance(last, tuple) else (ys, last)
 
 
-def _elman_composed(
-    xs: Any, h0: Any, *weights: Any, lengths: Any, reverse: bool, nonlinearity: str
-) -> tuple[Any, ...]:
+def _elman_composed(xs: Any, h0: Any, *weights: Any, lengths: Any, reverse: bool, nonlinearity: str) -> tuple[Any, ...]:
     def step(x: Any, h: Any) -> Any:
         return elman_step(x, h, *weights, nonlinearity=nonlinearity)
 
@@ -344,9 +340,7 @@ def _lstm_composed(xs: Any, h0: Any, c0: Any, *weights: Any, lengths: Any, rever
     return _scanned(step, xs, (h0, c0), lengths, reverse)
 
 
-def _gru_composed(
-    xs: Any, h0: Any, *weights: Any, lengths: Any, reverse: bool, reset_after: bool
-) -> tuple[Any, ...]:
+def _gru_composed(xs: Any, h0: Any, *weights: Any, lengths: Any, reverse: bool, reset_after: bool) -> tuple[Any, ...]:
     def step(x: Any, h: Any) -> Any:
         return gru_step(x, h, *weights, reset_after=reset_after)
 

@@ -1,13 +1,21 @@
 """Recurrent networks: cells (one step), `scan` (the loop over time), and layers (whole sequences)."""
 
+from .attention import Attention
 from .cells import ElmanCell, GRUCell, LSTMCell
+from .decoding import Hypothesis, beam_search, draw
 from .dropout import VariationalDropoutCell, ZoneoutCell
+from .encoder_decoder import EncoderDecoder
+from .hopfield import HopfieldNetwork
+from .independent import FocusedCell, IndRNNCell
 from .layers import GRU, LSTM, RNN
 from .residual import ResidualCell
 from .scan import scan
 from .stacked import StackedCell
+from .tree import Forest, Tree, TreeLSTM, TreeRNN, forest
+from .unitary import UnitaryCell
 
 __all__ = [
-    "GRU", "LSTM", "RNN", "ElmanCell", "GRUCell", "LSTMCell", "ResidualCell", "StackedCell", "VariationalDropoutCell",
-    "ZoneoutCell", "scan",
+    "GRU", "LSTM", "RNN", "Attention", "ElmanCell", "EncoderDecoder", "FocusedCell", "Forest", "GRUCell",
+    "HopfieldNetwork", "Hypothesis", "IndRNNCell", "LSTMCell", "ResidualCell", "StackedCell", "Tree", "TreeLSTM",
+    "TreeRNN", "UnitaryCell", "VariationalDropoutCell", "ZoneoutCell", "beam_search", "draw", "forest", "scan",
 ]  # fmt: skip
