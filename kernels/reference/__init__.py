@@ -10,6 +10,18 @@ and returns the states of all steps; zeroing what lies past a length is left to 
 
 from .elman import elman_backward, elman_forward
 from .gru import gru_backward, gru_forward
+from .influence import (
+    influence_update_dense,
+    influence_update_diagonal,
+    influence_update_elman,
+    influence_update_gru,
+    influence_update_lstm,
+)
 from .lstm import lstm_backward, lstm_forward
+from .reservoir import reservoir_run
 
-__all__ = ["elman_backward", "elman_forward", "gru_backward", "gru_forward", "lstm_backward", "lstm_forward"]
+__all__ = [
+    "elman_backward", "elman_forward", "gru_backward", "gru_forward", "influence_update_dense",
+    "influence_update_diagonal", "influence_update_elman", "influence_update_gru", "influence_update_lstm",
+    "lstm_backward", "lstm_forward", "reservoir_run",
+]  # fmt: skip

@@ -91,7 +91,7 @@ def test_every_kernel_says_what_it_takes_and_returns(name):
     text = inspect.getdoc(getattr(reference, name))
     assert text
     assert "Returns" in text
-    assert name.endswith("_backward") or "(T, B, " in text
+    assert name.endswith("_backward") or "(T, B, " in text or name.startswith("influence_update_")
 
 
 @every_way

@@ -29,6 +29,7 @@ from .rule import (
     Step,
     add_gradients,
     check_cell,
+    check_finite,
     check_foreign,
     named_parameters,
     take_loss,
@@ -104,7 +105,7 @@ class StepRecord:
                 self.boxes = [self.tape.watch(leaf) for leaf in leaves_of(state)]
                 entering = like_state(state, self.boxes)
                 if reset is not None:
-                    entering = _restarted(entering, cell.initial_state(batch), reset)
+                    entering = restarted(entering, cell.initial_state(batch), reset)
             self.after = cell(self.x, entering)
         check_foreign(self.tape, [p for _, p in cell.named_parameters()], "the cell")
 
@@ -166,7 +167,14 @@ class WindowLearner(Learner):
                 record.loss = None
             if not record.boxes:
                 break
+        self.check(total)
         return total
+
+    def check(self, total: Gradients | None) -> None:
+        """Raise DataError if a gradient of this window is not finite."""
+        first = self.t - len(self.window)
+        steps = [(first + k, record.x, detached(record.after)) for k, record in enumerate(self.window)]
+        check_finite({name: gradient._array for name, gradient in (total or {}).items()}, steps)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -201,20 +209,24 @@ def step_cost(cell: Any, batch: int) -> tuple[int, int]:
     backend = parameters[0].backend if parameters else None
     x = asarray(np.zeros((batch, size), dtype), backend=backend)
     record = StepRecord(cell, x, cell.initial_state(batch), None, batch)
-    multiplications = 0
+    return sum(record_multiplications(entry) for entry in record.tape), tape_bytes(record.tape, parameters)
+
+
+def tape_bytes(tape: Tape, parameters: list[Any]) -> int:
+    """Bytes of the arrays that a tape holds, those of the parameters not included."""
     held = {id(p._array): 0 for p in parameters}
-    for entry in record.tape:
-        multiplications += _multiplications(entry)
+    for entry in tape:
         results = entry.result if isinstance(entry.result, tuple) else (entry.result,)
         for array in (*entry.values, *results):
             base = getattr(array, "base", None)
             owner = array if base is None else base
             if hasattr(owner, "nbytes"):
                 held.setdefault(id(owner), owner.nbytes)
-    return multiplications, sum(held.values())
+    return sum(held.values())
 
 
-def _multiplications(entry: Any) -> int:
+def record_multiplications(entry: Any) -> int:
+    """Multiplications of one operation: those of products of matrices, and one an entry of an elementwise result."""
     results = entry.result if isinstance(entry.result, tuple) else (entry.result,)
     size = sum(int(array.size) for array in results)
     if entry.primitive.name == "matmul":
@@ -222,7 +234,7 @@ def _multiplications(entry: Any) -> int:
     return size if hasattr(entry.primitive, "derivatives") else 0
 
 
-def _restarted(state: Any, initial: Any, reset: Any) -> Any:
+def restarted(state: Any, initial: Any, reset: Any) -> Any:
     """The state with the lanes of `reset` at their initial state."""
     leaves = []
     for leaf, start in zip(leaves_of(state), leaves_of(initial)):
@@ -234,41 +246,50 @@ def _restarted(state: Any, initial: Any, reset: Any) -> Any:
 
 
 def _saved_step(record: StepRecord) -> dict[str, Any]:
-    loss = record.loss
     return {
         "x": record.x.numpy().copy(),
         "reset": record.reset,
         "before": None if record.before is None else [leaf.numpy().copy() for leaf in leaves_of(record.before)],
         "parameters": {name: np.array(record.x._backend.to_numpy(a)) for name, a in record.parameters.items()},
-        "loss": None
-        if loss is None
-        else {
-            "value": loss.value.numpy().copy(),
-            "cotangent": None if loss.cotangent is None else loss.cotangent.numpy().copy(),
-            "own": {name: gradient.numpy().copy() for name, gradient in loss.own.items()},
-        },
+        "loss": saved_loss(record.loss),
     }
+
+
+def saved_loss(loss: LossGradient | None) -> dict[str, Any] | None:
+    """A loss as NumPy arrays; None stays None."""
+    if loss is None:
+        return None
+    return {
+        "value": loss.value.numpy().copy(),
+        "cotangent": None if loss.cotangent is None else loss.cotangent.numpy().copy(),
+        "own": {name: gradient.numpy().copy() for name, gradient in loss.own.items()},
+    }
+
+
+def restored_loss(saved: dict[str, Any] | None, backend: Any) -> LossGradient | None:
+    """What `saved_loss` saved."""
+    if saved is None:
+        return None
+    cotangent = saved["cotangent"]
+    return LossGradient(
+        asarray(saved["value"], backend=backend),
+        None if cotangent is None else asarray(cotangent, backend=backend),
+        {name: asarray(gradient, backend=backend) for name, gradient in saved["own"].items()},
+    )
 
 
 def _restored_step(cell: Any, saved: dict[str, Any], form: Any, batch: int) -> StepRecord:
     """Record a saved step again, with the parameters that it saw."""
     before = None if saved["before"] is None else _as_state(form, saved["before"])
     backend = leaves_of(form)[0].backend
-    with _parameters_as(cell, saved["parameters"]):
+    with parameters_as(cell, saved["parameters"]):
         record = StepRecord(cell, asarray(saved["x"], backend=backend), before, saved["reset"], batch)
-    loss = saved["loss"]
-    if loss is not None:
-        cotangent = loss["cotangent"]
-        record.loss = LossGradient(
-            asarray(loss["value"], backend=backend),
-            None if cotangent is None else asarray(cotangent, backend=backend),
-            {name: asarray(gradient, backend=backend) for name, gradient in loss["own"].items()},
-        )
+    record.loss = restored_loss(saved["loss"], backend)
     return record
 
 
 @contextmanager
-def _parameters_as(cell: Any, values: dict[str, Any]) -> Iterator[None]:
+def parameters_as(cell: Any, values: dict[str, Any]) -> Iterator[None]:
     """Give a cell other parameter values for a while."""
     pairs = [(p, values[name]) for name, p in named_parameters(cell) if name in values]
     now = [(p, p._array) for p, _ in pairs]

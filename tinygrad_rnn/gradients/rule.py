@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import ArgumentError, DataError, GradientError, ShapeError
-from ..rnn.state import check_sequence, detached
+from ..rnn.state import check_sequence, detached, leaves_of
 from ..tape import Tape, scope, user_line
 from ..tensor import Parameter, Tensor, asarray
 
@@ -67,6 +67,19 @@ class Rule(ABC):
     @abstractmethod
     def cost(self, cell: Any, batch: int, steps: int) -> Cost:
         """Multiplications, and bytes held at once, of a sequence of `steps` steps. Runs one step to count."""
+
+    def coverage(self, cell: Any) -> dict[str, str]:
+        """What each parameter of a cell gets: "exact" or "approximate" (in a single run), or "none".
+
+        "none" is for parameters that require no gradient. Raises ArgumentError for a cell that the rule cannot serve.
+
+        >>> import tinygrad_rnn as tg
+        >>> tg.gradients.BPTT().coverage(tg.rnn.ElmanCell(2, 3, bias=False))
+        {'weight_ih': 'exact', 'weight_hh': 'exact'}
+        """
+        check_cell(cell)
+        kind = "exact" if self.exactness == "exact" else "approximate"
+        return {name: kind if p.requires_grad else "none" for name, p in cell.named_parameters()}
 
     def gradient(self, cell: Any, xs: Any, loss: Loss, state: Any = None) -> GradientResult:
         """Gradient of the sum over t of ``loss(output, t)``.
@@ -193,6 +206,29 @@ def add_gradients(total: Gradients | None, more: Gradients | None) -> Gradients 
         return more if total is None else total
     both = {**total, **more}
     return {name: total[name] + more[name] if name in total and name in more else both[name] for name in both}
+
+
+def check_finite(gradients: dict[str, Any], steps: Sequence[tuple[int, Any, Any]]) -> None:
+    """Raise DataError if a gradient is not finite, and name the first step where something was not.
+
+    gradients: raw arrays.  steps: the number, x and the state after it of each step that they may come from.
+    """
+    for name, gradient in gradients.items():
+        if np.isfinite(gradient).all():
+            continue
+        found = [(t, _broken(x, after)) for t, x, after in steps]
+        t, bad = next((each for each in found if each[1]), found[-1])
+        seen = f"{' and '.join(bad)} held NaN or infinity there. " if bad else "x and the state were finite. "
+        raise DataError(
+            f"the gradient of {name} is not finite at step {t}; {seen}Look for NaN in the data of this step, or for an "
+            "influence that grows from step to step (weights too large): reset lanes, or clip gradients."
+        )
+
+
+def _broken(x: Tensor, after: Any) -> list[str]:
+    """Which of x and the state hold NaN or infinity."""
+    parts = {"x": [x], "the state": [leaf for leaf in leaves_of(after) if leaf.dtype.kind == "f"]}
+    return [what for what, leaves in parts.items() if not all(np.isfinite(leaf.numpy()).all() for leaf in leaves)]
 
 
 def take_loss(cell: Any, loss: Loss, output: Tensor, t: int) -> LossGradient:

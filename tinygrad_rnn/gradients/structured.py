@@ -1,0 +1,151 @@
+"""RTRL of the built-in cells by kernels that know their equations; no tape is needed.
+
+All parameters of a cell are one array W_gjk, gate g, unit j, column k of what the gates read, so that one influence
+serves them all, and what a weight does in its own step touches one unit.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..errors import StateDictError
+from ..rnn.cells import ElmanCell, GRUCell, LSTMCell
+from ..rnn.state import leaves_of
+from ..tensor import Tensor
+from .forward import ForwardLearner
+from .jacobian import StepTape
+
+
+def has_kernel(cell: Any) -> bool:
+    """Whether a kernel knows the equations of a cell: a built-in one, not a class derived from it."""
+    return type(cell) in (ElmanCell, GRUCell, LSTMCell)
+
+
+class Stepped(NamedTuple):
+    """A step that was run by kernels.
+
+    after: the state, with no history.  update: takes the step into an influence, in place.
+    """
+
+    after: Any
+    update: Any
+
+
+class StructuredLearner(ForwardLearner):
+    """A stream with one influence of all parameters: (parts of the state, B, H, G, H, m)."""
+
+    def prepare(self) -> None:
+        cell = self.cell
+        inputs, size, bias = cell.input_size, cell.hidden_size, int(cell.bias_ih is not None)
+        # GRU's biases do different things, so each has a column: [x, 1, h, 1]; elsewhere one serves both: [x, h, 1]
+        own = bias if isinstance(cell, GRUCell) else 0
+        self.recurrent = inputs + own
+        end = self.recurrent + size
+        self.columns: dict[str, Any] = {"weight_ih": slice(0, inputs), "weight_hh": slice(self.recurrent, end)}
+        if bias:
+            self.columns |= {"bias_ih": inputs if own else end, "bias_hh": end}
+        shape = (len(self.layout.places), self.batch, size, cell.gates, size, end + bias)
+        self.influence = self.xp.zeros(shape, dtype=self.dtype)
+
+    def arrays(self) -> list[Any]:
+        """The arrays of the trace."""
+        return [self.influence]
+
+    def step_multiplications(self) -> int:
+        """Multiplications of an update of the influence and of a gradient, beside the forward step."""
+        parts, batch, size, gates, _, columns = self.influence.shape
+        numbers = self.influence[0].size  # B n p
+        per_lane = parts * size * numbers  # the products D J
+        if parts == 2:
+            per_lane += 2 * numbers  # c' by c, and h' by c'
+        own = (gates + (3 if parts == 2 else 0)) * batch * size * columns
+        if isinstance(self.cell, GRUCell) and not self.cell.reset_after:
+            own += batch * size * size * (columns + size)  # the r gate reaches every unit
+        return per_lane + own + batch * gates * size * size + numbers
+
+    def restart(self, start: StepTape, lanes: Any) -> None:
+        self.influence[:, lanes] = 0
+
+    def advance(self, x: Tensor, state: Any) -> Stepped:
+        leaves = leaves_of(state)
+        self.cell.check(x, *leaves)
+        arrays = [leaf._array for leaf in leaves]
+        run = _STEPS[type(self.cell)]
+        after, update = run(self, x._array, arrays)
+        tensors = [self.wrapped(array) for array in after]
+        return Stepped(tuple(tensors) if isinstance(state, tuple) else tensors[0], update)
+
+    def learn(self, step: Any, cotangent: Any) -> dict[str, Any]:
+        xp = self.xp
+        step.update(self.influence)
+        parts, batch, size, gates, _, columns = self.influence.shape
+        q = xp.reshape(cotangent, (batch, parts, size))[:, 0]
+        flat = xp.reshape(self.influence[0], (batch * size, -1))
+        gradient = xp.reshape(xp.matmul(xp.reshape(q, (1, -1)), flat), (gates * size, columns))
+        trained = {name for name, _ in self.parameters}
+        return {name: gradient[:, at].copy() for name, at in self.columns.items() if name in trained}
+
+    def trace(self) -> dict[str, Any]:
+        return {"influence": self.backend.to_numpy(self.influence).copy()}
+
+    def load_trace(self, saved: dict[str, Any]) -> None:
+        found = saved["influence"].shape if "influence" in saved else "none"
+        if found != self.influence.shape:
+            raise StateDictError(f"the influence has shape {self.influence.shape}; the saved stream has {found}")
+        self.influence[...] = self.backend.asarray(saved["influence"])
+
+    def read(self, x: Any, h: Any) -> Any:
+        """(B, m): what the gates read, a column a row of the influence."""
+        xp = self.xp
+        if "bias_ih" not in self.columns:
+            return xp.concat([x, h], axis=1)
+        one = xp.ones((h.shape[0], 1), dtype=h.dtype)
+        return xp.concat([x, one, h, one] if isinstance(self.cell, GRUCell) else [x, h, one], axis=1)
+
+
+def _weights(learner: StructuredLearner, x: Any, biases: slice) -> tuple[Any, Any]:
+    """W_ih x with some of the biases added, (1, B, G), and W_hh."""
+    cell = learner.cell
+    products = learner.xp.matmul(x, cell.weight_ih._array.T)
+    for bias in (cell.bias_ih, cell.bias_hh)[biases] if cell.bias_ih is not None else ():
+        products = products + bias._array
+    return products[None], cell.weight_hh._array
+
+
+def _elman(learner: StructuredLearner, x: Any, state: list[Any]) -> Any:
+    (h,) = state
+    kind = learner.cell.nonlinearity
+    xw, w_hh = _weights(learner, x, slice(2))
+    after = learner.backend.kernel("elman_forward")(xw, w_hh, h, None, False, kind)[0]
+    slope = 1 - after * after if kind == "tanh" else (after > 0).astype(after.dtype)
+    a = learner.read(x, h)
+    kernel = learner.backend.kernel("influence_update_elman")
+    return [after], lambda influence: kernel(influence[0], w_hh, slope, a)
+
+
+def _gru(learner: StructuredLearner, x: Any, state: list[Any]) -> Any:
+    (h,) = state
+    cell, xp, size = learner.cell, learner.xp, learner.cell.hidden_size
+    xw, w_hh = _weights(learner, x, slice(1))
+    b_hn = xp.zeros_like(h[0])
+    if cell.bias_hh is not None:
+        xw[:, :, : 2 * size] += cell.bias_hh._array[: 2 * size]
+        b_hn = cell.bias_hh._array[2 * size :]
+    after, gates, inner = learner.backend.kernel("gru_forward")(xw, w_hh, b_hn, h, None, False, cell.reset_after)
+    a = learner.read(x, h)
+    kernel = learner.backend.kernel("influence_update_gru")
+    return [after[0]], lambda influence: kernel(
+        influence[0], w_hh, h, gates[0], inner[0], a, learner.recurrent, cell.reset_after
+    )
+
+
+def _lstm(learner: StructuredLearner, x: Any, state: list[Any]) -> Any:
+    h, c = state
+    xw, w_hh = _weights(learner, x, slice(2))
+    after, c_after, gates = learner.backend.kernel("lstm_forward")(xw, w_hh, h, c, None, False)
+    a = learner.read(x, h)
+    kernel = learner.backend.kernel("influence_update_lstm")
+    return [after[0], c_after[0]], lambda influence: kernel(influence, w_hh, c, c_after[0], gates[0], a)
+
+
+_STEPS = {ElmanCell: _elman, GRUCell: _gru, LSTMCell: _lstm}
