@@ -31,12 +31,13 @@ MODULES = list(module_cases.MODULES)
 SUBJECTS = [*PRIMITIVES, *MODULES, "program"]
 ENTRYWISE = [name for name in PRIMITIVES if isinstance(registry[name], Elementwise)]
 
-# the loaded profile asks for so many examples of a law; here a law is run for each of a hundred primitives
-FEW = max(2, settings.default.max_examples // 20)
+# A law is run for each of a hundred primitives, so each of them takes a part of the examples that the profile asks for.
+FEW = max(3, settings.default.max_examples // 20)
 
 
-def for_each(names, examples=FEW):
-    """Parametrise a test over names, and give it `data` to draw from."""
+def for_each(names, share=1.0):
+    """Parametrise a test over names, and give it `data` to draw from; `share` times the usual number of examples."""
+    examples = max(2, round(share * FEW))
 
     def decorate(test):
         quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.differing_executors]
@@ -89,8 +90,7 @@ def slack(subject, v):
         subject.tape, subject.slots(), subject.split(v), sources, np.random.default_rng(0), eps=EPS
     )
     return [
-        FACTOR * (float(np.max(moved, initial=0.0)) + EPS * peak(g) + TINY)
-        for moved, g in zip(spread, subject.pull(v))
+        FACTOR * (float(np.max(moved, initial=0.0)) + EPS * peak(g) + TINY) for moved, g in zip(spread, subject.pull(v))
     ]
 
 

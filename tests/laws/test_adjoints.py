@@ -21,7 +21,7 @@ LINEAR = [name for name in PRIMITIVES if registry[name].linear]
 
 
 @for_each(SUBJECTS)
-def test_v_times_Ju_is_Jv_times_u(name, data):  # noqa: N802 - J is the Jacobian
+def test_v_times_Ju_is_Jv_times_u(name, data):
     case = draw_case(data, name)
     rng = draw_rng(data)
     subject = subject_of(case.fn, case.inputs)

@@ -31,6 +31,12 @@ HUNT = settings(
 )
 
 
+class OnNumpy(TapeMachine):
+    """On one backend: many histories in a short time."""
+
+    backends = ("numpy",)
+
+
 def wrong_multiply(monkeypatch):
     rules = (lambda xp, y, a, b: b, lambda xp, y, a, b: -a)
     monkeypatch.setattr(tg.registry["multiply"], "derivatives", rules)
@@ -109,7 +115,7 @@ def replaced_grad(monkeypatch):
 def test_the_machine_finds_planted_faults(plant, monkeypatch):
     plant(monkeypatch)
     with pytest.raises((AssertionError, ValueError)):
-        run_state_machine_as_test(TapeMachine, settings=HUNT)
+        run_state_machine_as_test(OnNumpy, settings=HUNT)
 
 
 class MirrorBackend(NumpyBackend):
@@ -118,22 +124,34 @@ class MirrorBackend(NumpyBackend):
     name = "mirror"
 
 
-def test_tensors_move_between_backends(monkeypatch):
+class Moving(TapeMachine):
+    backends = ("numpy", "mirror")
+
+
+@pytest.fixture
+def mirror(monkeypatch):
     monkeypatch.setitem(tg.backends._registry, "mirror", MirrorBackend)
+    yield
+    tg.backends._instances.pop("mirror", None)
+
+
+def test_tensors_move_between_backends(mirror):
     moved = set()
 
-    class Moving(TapeMachine):
-        backends = ("numpy", "mirror")
-
+    class Watched(Moving):
         def _compare(self, found, node):
             moved.add((found.backend, bool(node.tapes)))
             super()._compare(found, node)
 
-    try:
-        run_state_machine_as_test(Moving, settings=settings(TestTape.settings, max_examples=100, database=None))
-    finally:
-        tg.backends._instances.pop("mirror", None)
+    run_state_machine_as_test(Watched, settings=settings(TestTape.settings, max_examples=100, database=None))
     assert moved == {("numpy", False), ("numpy", True), ("mirror", False), ("mirror", True)}
+
+
+def test_the_machine_finds_a_move_that_leaves_the_tape(mirror, monkeypatch):
+    right = tg.Tensor.to
+    monkeypatch.setattr(tg.Tensor, "to", lambda self, name: right(self.detach(), name))
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(Moving, settings=HUNT)
 
 
 def test_the_reference_follows_the_definition():

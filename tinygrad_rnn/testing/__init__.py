@@ -7,7 +7,9 @@ from .foreign import Foreign, autograd_function, jax_function, torch_function
 from .report import GradientCheckError, GradReport
 
 if TYPE_CHECKING:
+    from .decorators import ParityError, gradcheck, parity
     from .machine import TapeMachine
+    from .mutation import KINDS, Mutant, mutants, mutate
     from .operations import SMOOTH, Operation
     from .program import Program, programs
     from .strategies import CELLS, DOMAINS, CellCase, SquaredError, broadcastable, cells, cotangents, shapes, tensors
@@ -15,12 +17,15 @@ if TYPE_CHECKING:
 __all__ = [
     "CELLS",
     "DOMAINS",
+    "KINDS",
     "SMOOTH",
     "CellCase",
     "Foreign",
     "GradReport",
     "GradientCheckError",
+    "Mutant",
     "Operation",
+    "ParityError",
     "Program",
     "SquaredError",
     "TapeMachine",
@@ -29,7 +34,11 @@ __all__ = [
     "cells",
     "check_gradients",
     "cotangents",
+    "gradcheck",
     "jax_function",
+    "mutants",
+    "mutate",
+    "parity",
     "programs",
     "shapes",
     "tensors",
@@ -38,7 +47,9 @@ __all__ = [
 
 # What stands on Hypothesis is imported when it is first used, so that `check_gradients` does without it.
 _WITH_HYPOTHESIS = {
+    "decorators": ("ParityError", "gradcheck", "parity"),
     "machine": ("TapeMachine",),
+    "mutation": ("KINDS", "Mutant", "mutants", "mutate"),
     "operations": ("SMOOTH", "Operation"),
     "program": ("Program", "programs"),
     "strategies": (

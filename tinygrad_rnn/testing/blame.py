@@ -22,6 +22,7 @@ def suspect(tape: Any, report: GradReport) -> Any:
     which rules to look at.
     """
     modes = ("fwd",) if report.mode == "fwd" else ("rev",) if report.mode == "rev" else ("rev", "fwd", "dot")
+    kinks = "subgradient" if report.options.get("kinks") == "subgradient" else "inconclusive"
     seen: dict[Any, int] = {}
     examined = 0
     for record in tape:
@@ -32,12 +33,12 @@ def suspect(tape: Any, report: GradReport) -> Any:
         if seen[key] > 8:  # the same operation on the same shapes
             continue
         examined += 1
-        if _fails(record, modes) or (report.order == 2 and _fails(record, modes, order=2)):
+        if _fails(record, modes, kinks) or (report.order == 2 and _fails(record, modes, kinks, order=2)):
             return record
     return None
 
 
-def _fails(record: Any, modes: tuple[str, ...], order: int = 1) -> bool:
+def _fails(record: Any, modes: tuple[str, ...], kinks: str, order: int = 1) -> bool:
     moving = [
         k
         for k, (slot, value) in enumerate(zip(record.inputs, record.values))
@@ -46,10 +47,12 @@ def _fails(record: Any, modes: tuple[str, ...], order: int = 1) -> bool:
     if not moving:
         return False
     backends = [record.backend if k in moving else None for k in range(len(record.values))]
-    points = [np.asarray(x) if k in moving and record.backend.name == "numpy" else x for k, x in enumerate(record.values)]
+    points = [
+        np.asarray(x) if k in moving and record.backend.name == "numpy" else x for k, x in enumerate(record.values)
+    ]
     options: dict[str, Any] = {
         "modes": modes, "order": order, "method": "auto", "exhaustive": "auto", "directions": 2,
-        "kinks": "inconclusive", "seed": 0, "rtol": None, "atol": None,
+        "kinks": kinks, "seed": 0, "rtol": None, "atol": None,
     }  # fmt: skip
     try:
         subject: Any = TensorSubject(lambda *xs: record.primitive(*xs, **record.params), points, moving, backends)

@@ -12,6 +12,7 @@ from ..tape import paused
 from ..transforms import vjp as tape_vjp
 from .examine import MODES, Examination, signed
 from .foreign import Foreign
+from .ledger import note
 from .report import GradientCheckError, GradReport, listing
 from .subjects import TensorSubject, make_subject
 
@@ -82,8 +83,9 @@ def check_gradients(
     >>> check_gradients(tg.abs, tg.tensor([0.0], dtype="float64")).verdict
     'inconclusive'
     """
-    if isinstance(fn, Foreign):
-        fn, vjp, jvp = fn.fn, vjp or fn.vjp, jvp or fn.jvp
+    given_fn: Any = fn
+    if isinstance(given_fn, Foreign):
+        fn, vjp, jvp = given_fn.fn, vjp or given_fn.vjp, jvp or given_fn.jvp
     options = {
         "wrt": wrt, "modes": tuple(modes), "order": order, "method": method, "exhaustive": exhaustive,
         "directions": directions, "kinks": kinks, "seed": seed, "rtol": rtol, "atol": atol,
@@ -100,12 +102,13 @@ def check_gradients(
         if report.verdict == "fail" and isinstance(subject, TensorSubject):
             from .blame import suspect
 
-            report.listing = lambda: listing(subject.tape, subject.boxes, subject.outs)
             record = suspect(subject.tape, report)
-            if record is not None:
+            if record is not None:  # what left the tape would be missing from a listing of it
                 report.primitive, report.where = record.primitive.name, record.where
+                report.listing = lambda: listing(subject.tape, subject.boxes, subject.outs)
             elif subject.tape.records:
                 report.where = subject.tape.records[0].where
+    note(report)
     if kinks == "raise" and report.kink:
         raise GradientCheckError(f"{report.reason}\n{report}")
     return report
@@ -133,7 +136,9 @@ def _validated(options: dict[str, Any], vjp: Any, jvp: Any) -> tuple[str, ...]:
     if vjp is None and jvp is None:
         return tuple(modes)
     if options["order"] == 2:
-        raise ArgumentError("order=2 needs a function of Tensors; check a foreign gradient function by a vjp of its own")
+        raise ArgumentError(
+            "order=2 needs a function of Tensors; check a foreign gradient function by a vjp of its own"
+        )
     if options["method"] == "complex":
         raise ArgumentError('method="complex" needs a function of Tensors; use "fd" or "taylor" with vjp= and jvp=')
     needs = {"rev": vjp is not None, "fwd": jvp is not None, "dot": vjp is not None and jvp is not None}

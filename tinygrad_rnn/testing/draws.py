@@ -59,14 +59,16 @@ class Draws:
         return self.pick((False, True))
 
     def shape(self, min_dims: int = 0, max_dims: int = 2, max_side: int = 3, *, least: int | None = None) -> Shape:
-        """A shape; `least` overrides the shortest axis."""
+        """A shape; `least` overrides the shortest axis. Longer axes, and more of them, come up more often."""
         low = self.least if least is None else least
-        return tuple(self.integer(low, max_side) for _ in range(self.integer(min_dims, max_dims)))
+        dims = self.pick([*range(min_dims, max_dims + 1), *2 * list(range(max(1, min_dims), max_dims + 1))])
+        return tuple(self.pick([*range(low, max_side + 1), *range(2, max_side + 1)]) for _ in range(dims))
 
     def narrowed(self, shape: Shape) -> Shape:
         """A shape that broadcasts to `shape`: axes are missing in front, or have length 1."""
-        kept = shape[self.integer(0, len(shape)) :]
-        return tuple(1 if self.flag() else side for side in kept)
+        kind = self.pick(("the same", "ones", "ones", "short", "both"))
+        kept = shape[self.integer(1, len(shape)) :] if shape and kind in ("short", "both") else shape
+        return tuple(1 if kind in ("ones", "both") and self.pick((True, True, False)) else side for side in kept)
 
     def indices(self, count: int, size: int) -> Any:
         """Indices below `size`, which may repeat."""
@@ -78,8 +80,11 @@ class Draws:
         return tuple(left.pop(self.integer(0, len(left) - 1)) for _ in range(size))
 
     def axes(self, ndim: int) -> tuple[int, ...]:
-        """Some of the axes, in order: none, one, several or all."""
-        return tuple(axis for axis in range(ndim) if not self.flag())
+        """Some of the axes, in order: all, one, several or none."""
+        kind = self.pick(("all", "one", "some"))
+        if kind == "one" and ndim:
+            return (self.integer(0, ndim - 1),)
+        return tuple(axis for axis in range(ndim) if kind == "all" or not self.flag())
 
     def mask(self, shape: Shape) -> Any:
         """An array of truth values."""
@@ -142,9 +147,7 @@ def drawn(draw: Any, dtype: Any = "float64", least: int = 1) -> Draws:
             self, shape: Sequence[int], within: Range | Sequence[float] = REAL, *, unique: bool = False
         ) -> Tensor:
             low, high, spacing = Range(*within)
-            found: Tensor = draw(
-                tensors(tuple(shape), self.dtype, (low, high), spacing=spacing, unique=unique)
-            )
+            found: Tensor = draw(tensors(tuple(shape), self.dtype, (low, high), spacing=spacing, unique=unique))
             return found
 
     return Drawn(dtype, least)

@@ -45,8 +45,8 @@ def torch_function(fn: Callable[..., Any], *, forward: bool = False) -> Foreign:
         sources = [x for x in boxes if x.requires_grad]
         if not reached:
             return tuple(None for _ in boxes)
-        ends, seeds = zip(*reached)
-        found = iter(torch.autograd.grad(ends, sources, seeds, allow_unused=True))
+        ends, cotangents = zip(*reached)
+        found = iter(torch.autograd.grad(ends, sources, cotangents, allow_unused=True))
         gradients = [next(found) if x.requires_grad else None for x in boxes]
         return tuple(None if g is None else g.detach().numpy() for g in gradients)
 
@@ -62,7 +62,7 @@ def torch_function(fn: Callable[..., Any], *, forward: bool = False) -> Foreign:
         directions = tuple(tensors(tuple(tangents[k] for k in moving)))
         return _plain(torch.func.jvp(on_moving, primals, directions)[1], torch.Tensor)
 
-    return Foreign(call, vjp, jvp if forward else None)
+    return Foreign(_named(call, fn, "torch_function"), vjp, jvp if forward else None)
 
 
 def jax_function(fn: Callable[..., Any], *, forward: bool = True) -> Foreign:
@@ -73,7 +73,13 @@ def jax_function(fn: Callable[..., Any], *, forward: bool = True) -> Foreign:
     Example: ``check_gradients(jax_function(jax.nn.gelu), np.array([0.5, 1.5]))``
     """
     import jax
-    from jax.experimental import enable_x64
+
+    def enable_x64() -> Any:
+        if hasattr(jax, "enable_x64"):
+            return jax.enable_x64(True)
+        from jax import experimental  # where older versions keep it
+
+        return getattr(experimental, "enable_x64")()  # noqa: B009
 
     def call(*arrays: Any) -> Any:
         with enable_x64():
@@ -90,7 +96,7 @@ def jax_function(fn: Callable[..., Any], *, forward: bool = True) -> Foreign:
             full = tuple(np.zeros(x.shape, jax.dtypes.float0) if d is None else d for d, x in zip(tangents, arrays))
             return _plain(jax.jvp(fn, tuple(map(jax.numpy.asarray, arrays)), full)[1], jax.Array)
 
-    return Foreign(call, vjp, jvp if forward else None)
+    return Foreign(_named(call, fn, "jax_function"), vjp, jvp if forward else None)
 
 
 def autograd_function(fn: Callable[..., Any]) -> Foreign:
@@ -107,7 +113,14 @@ def autograd_function(fn: Callable[..., Any]) -> Foreign:
         pulled = [make_vjp(fn, k)(*arrays)[0](v) if k in floating else None for k in range(len(arrays))]
         return tuple(None if g is None else np.array(g) for g in pulled)
 
-    return Foreign(fn, vjp)
+    return Foreign(_named(lambda *arrays: fn(*arrays), fn, "autograd_function"), vjp)
+
+
+def _named(call: Any, fn: Any, wrapper: str) -> Any:
+    """Give a wrapper the name of what it wraps, and say how to wrap it again."""
+    call.__qualname__ = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__name__
+    call.wrapped_by = wrapper, fn
+    return call
 
 
 def _plain(out: Any, kind: type) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, multiple, precondition, rule
 
 from .. import backends, ops
-from ..errors import BackendMismatchError, TapeError, UnusedSourceError
+from ..errors import TapeError, UnusedSourceError
 from ..tape import Tape
 from ..tensor import Parameter, Tensor, asarray, tensor
+from .domain_builders import on_host
 from .reference import Graph, Node
 from .strategies import tensors
 
@@ -120,8 +120,7 @@ class TapeMachine(RuleBasedStateMachine):
         self.tapes: list[Recording] = []
         self.live: dict[int, Live] = {}  # by the id of the tensor, which `Live` keeps alive
         self.sweeps: list[Sweep] = []
-        names = self.backends or [name for name, status in backends.available().items() if status.can_run]
-        self.names = [name for name in names if self.backends or _on_host(name)]
+        self.names = list(self.backends or filter(on_host, backends.available()))
 
     # ---- what there is
 
@@ -152,17 +151,15 @@ class TapeMachine(RuleBasedStateMachine):
     def detach(self, x: Live) -> Any:
         return self._enter(x.tensor.detach(), Node(x.node.value))
 
-    @rule(target=leaves, x=values, data=st.data())
+    @rule(target=results, x=values, data=st.data())
     def to_backend(self, x: Live, data: Any) -> Any:
-        """Moving a recorded tensor raises, since its gradient would be lost; any other becomes a new leaf."""
+        """A move is recorded as any operation is; to where it is already, a tensor stays what it is."""
         name = data.draw(st.sampled_from(self.names))
-        try:
-            moved = x.tensor.to(name)
-        except BackendMismatchError:
-            assert name != x.tensor.backend and x.node.tapes, "to() refused a tensor that no tape has recorded"
-            moved = x.tensor.detach().to(name)
-        assert moved.backend == name
-        return self._enter(moved, Node(x.node.value))
+        moved = x.tensor.to(name)
+        assert moved.backend == name, f"moved to {name}, and it is on {moved.backend}"
+        if moved is x.tensor:
+            return x
+        return self._enter(moved, self.graph.apply("move", x.node))
 
     # ---- tapes
 
@@ -405,9 +402,3 @@ class TapeMachine(RuleBasedStateMachine):
             assert y.node.order, "the tape does not know a target that it recorded"
         else:
             raise AssertionError("an unused source raised nothing")
-
-
-@functools.cache
-def _on_host(name: str) -> bool:
-    found = backends.get(name)
-    return isinstance(found.asarray(np.zeros(1)), np.ndarray)

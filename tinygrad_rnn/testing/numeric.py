@@ -20,6 +20,8 @@ ROUNDINGS = 16.0  # an evaluation is trusted to this many roundings of its size
 TRUNCATION = 4.0  # the last change of an extrapolation, times this, bounds what is left
 LEVELS = 9
 FAMILIES = ((2.0**-4, 2.0), (2.0**-7 * 0.83, 1.7), (2.0**-10 * 0.61, 2.3))  # first step, ratio of steps
+NEAR = 2.0**-8  # a kink closer than this may trouble every family
+FINE = (2.0**-20 * 0.71, 1.9)  # asked before a refusal: an oscillation that larger steps skip over shows here
 
 Curve = Callable[[float], Any]
 
@@ -104,7 +106,8 @@ def kinked(at: Curve, value: Any, size: Any, big: Any, *, anywhere: bool = False
     """Compare the slopes on the two sides, at steps from 1/8 down to where round-off hides them.
 
     value: at(0).  size: as for `richardson`.  big: size of the derivative, entry by entry.
-    anywhere: also mark a kink near 0, which smaller steps no longer see.
+    anywhere: also mark a kink near 0, which smaller steps no longer see but steps of 1/512 do. One further away
+        leaves the third family of steps alone; and from far away an oscillation looks like a kink.
 
     Returns a mask of the entries with a kink, and the slopes ahead and behind at the last usable step.
 
@@ -125,26 +128,26 @@ def kinked(at: Curve, value: Any, size: Any, big: Any, *, anywhere: bool = False
             break
         if before is not None:
             kink = (gap > noise + 1e-5 * big) & (before > 1e-5 * big) & (gap > 0.6 * before)
-            found = np.where(usable, kink | (found & anywhere), found)
+            found = np.where(usable, kink | (found & (anywhere and 4 * h < NEAR)), found)
             ahead, behind = np.where(usable, right, ahead), np.where(usable, left, behind)
         before = gap
     return found, ahead, behind
 
 
-def noise_level(at: Curve, *, spacing: float = 2.0**-36, points: int = 8) -> Any:
-    """Measure the round-off in the values of a function, from a table of differences. [Moré & Wild 2011]
+def noise_level(at: Curve, *, points: int = 8) -> Any:
+    """Measure the round-off in the values of a function, from tables of differences. [Moré & Wild 2011]
 
     Differences of order k of independent errors have variance ``(2k)!/(k!)^2`` times theirs, and a
-    smooth function has none to speak of at this spacing. Returns the largest estimate over k = 2..6,
-    per entry.
+    smooth function has none to speak of at these spacings. Returns the largest estimate over k = 2..6, per entry.
     """
-    table = np.stack([at((i - points // 2) * spacing) for i in range(points)])
     level: Any = 0.0
-    for k in range(1, 7):
-        table = np.diff(table, axis=0)
-        if k >= 2:
-            scale = math.factorial(k) ** 2 / math.factorial(2 * k)
-            level = np.maximum(level, np.sqrt(scale * np.mean(table * table, axis=0)))
+    for spacing in (2.0**-30, 2.0**-36):
+        table = np.stack([at((i - points // 2) * spacing) for i in range(points)])
+        for k in range(1, 7):
+            table = np.diff(table, axis=0)
+            if k >= 2:
+                scale = math.factorial(k) ** 2 / math.factorial(2 * k)
+                level = np.maximum(level, np.sqrt(scale * np.mean(table * table, axis=0)))
     return level
 
 
@@ -172,7 +175,8 @@ def taylor_order(at: Curve, value: Any, slope: Any, size: Any) -> tuple[Any, Any
         rest = 0.5 * (abs(at(h) - value - h * slope) + abs(at(-h) - value + h * slope))
         if before is not None:
             usable = (rest > 8 * noise) & (before > 8 * noise)
-            order = np.where(usable, np.log2(before / rest), order)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                order = np.where(usable, np.log2(before / rest), order)
             steady = np.where(usable, rest / h, steady)
             in_a_row = np.where(usable, np.where(abs(order - 1) < 0.2, in_a_row + 1, 0), in_a_row)
         visible = np.fmin(visible, (rest + noise) / h)
@@ -182,9 +186,12 @@ def taylor_order(at: Curve, value: Any, slope: Any, size: Any) -> tuple[Any, Any
 
 
 # Primitives whose forward is an analytic function of complex numbers, and of which NumPy knows the complex form.
-ANALYTIC = frozenset(
-    ["add", "subtract", "multiply", "divide", "negative", "positive", "reciprocal", "square", "sqrt", "power", "exp", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "asinh", "atanh", "matmul", "sum", "mean", "reshape", "permute_dims", "matrix_transpose", "broadcast_to", "concat", "stack", "expand_dims", "squeeze", "flip", "roll", "cumulative_sum", "prod"]
-)
+_ANALYTIC = """
+    add subtract multiply divide negative positive reciprocal square sqrt power exp expm1 log log1p log2 log10
+    sin cos tan sinh cosh tanh asin acos atan asinh atanh matmul sum mean prod reshape permute_dims broadcast_to
+    concat stack flip roll getitem cumulative_sum
+"""
+ANALYTIC = frozenset(_ANALYTIC.split())
 
 
 def admits_complex(tape: Any) -> bool:

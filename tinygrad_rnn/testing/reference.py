@@ -103,6 +103,7 @@ FORWARD: dict[str, Callable[..., Any]] = {
     "sum": lambda x, axis=None, keepdims=False: np.sum(x, axis=axis, keepdims=keepdims),
     "take": lambda x, index: x[list(index)],
     "concat": lambda a, b: np.concatenate([a, b]),
+    "move": lambda x: x,
     "spread": lambda x, shape: np.broadcast_to(x, shape),
     "assemble": lambda *entries, shape: np.array(entries).reshape(shape),
 }
@@ -134,7 +135,7 @@ def _cos(apply: Any, y: Node, x: Any, d: Any) -> Node:
 
 # rule -> (apply, the node y, its parents x, their tangents d or None) -> the tangent of y
 TANGENT: dict[str, Callable[..., Node]] = {
-    **dict.fromkeys(("add", "subtract", "negative", "transpose", "sum", "take", "concat", "spread"), _linear),
+    **dict.fromkeys(("add", "subtract", "negative", "transpose", "sum", "take", "concat", "spread", "move"), _linear),
     "assemble": _linear,
     "multiply": _product,
     "matmul": _product,

@@ -45,8 +45,10 @@ class GradReport:
     tolerance: by how much they may differ.
     resolution: the smallest error that the check could have seen, relative to the largest derivative of the input.
     primitive, where: the record whose own rule is wrong, and the user's line that made it ("" if not found).
-    kink, at_kink: whether the slopes on two sides differ somewhere, and at the worst entry.  evaluations: calls of the function.  structure: how the Jacobian was looked at ("elementwise": all of it
-        in one direction; "full": column by column; "projection": random directions).
+    kink, at_kink: whether the slopes on two sides differ somewhere, and at the worst entry.
+    evaluations: calls of the function.
+    structure: how the Jacobian was looked at ("elementwise": all of it in one direction; "full": column by
+        column; "projection": in random directions).
 
     >>> import tinygrad_rnn as tg
     >>> from tinygrad_rnn.testing import check_gradients
@@ -150,6 +152,10 @@ class GradReport:
         return f" (off by {abs(self.got - self.expected) / abs(self.expected):.2g} of it)"
 
     def _function(self) -> str:
+        if (wrapped := getattr(self.fn, "wrapped_by", None)) is not None:
+            wrapper, inner = wrapped
+            text = source(inner, "inner") or f"inner = ...  # {_name(inner)}: put it here"
+            return f"from tinygrad_rnn.testing import {wrapper}\n{text}\nfn = {wrapper}(inner)"
         if (lines := source(self.fn, "fn")) is not None:
             return lines
         if self.listing is not None and (listed := self.listing()) is not None:
@@ -162,9 +168,8 @@ def source(fn: Any, name: str) -> str | None:
     if isinstance(fn, Primitive):
         return f'{name} = tg.registry["{fn.name}"]' if fn.builtin and registry.get(fn.name) is fn else None
     module, path = getattr(fn, "__module__", None), getattr(fn, "__qualname__", "")
-    if module and module != "__main__" and path.isidentifier() and path != "<lambda>":
-        if getattr(sys.modules.get(module), path, None) is fn:
-            return f"from {module} import {path}\n{name} = {path}"
+    if module and module != "__main__" and path.isidentifier() and getattr(sys.modules.get(module), path, None) is fn:
+        return f"from {module} import {path}\n{name} = {path}"
     if not inspect.isfunction(fn):
         return None
     try:
@@ -193,7 +198,9 @@ def listing(tape: Any, boxes: list[Any], outs: list[Any]) -> str | None:
     for k, box in enumerate(boxes):
         if isinstance(box, Tensor) and id(box) in tape.leaves:
             names[tape.leaves[id(box)][0]] = f"x{k}"
-    lines = [f"def fn({', '.join(f'x{k}' for k in range(len(boxes)))}):"]
+    own = {record.primitive.name: record.primitive for record in tape if not record.primitive.builtin}
+    lines = [_registration(primitive) for primitive in own.values()]
+    lines.append(f"def fn({', '.join(f'x{k}' for k in range(len(boxes)))}):")
     for record in tape:
         arguments = []
         for slot, value in zip(record.inputs, record.values):
@@ -214,6 +221,14 @@ def listing(tape: Any, boxes: list[Any], outs: list[Any]) -> str | None:
     if any(each is None for each in results):
         return None
     return "\n".join([*lines, f"    return {', '.join(str(each) for each in results)}"])
+
+
+def _registration(primitive: Primitive) -> str:
+    """The line that registers a primitive of the user's, or a comment that asks for it."""
+    module = getattr(primitive.forward, "__module__", None)
+    if module in sys.modules and module not in ("__main__", "builtins"):
+        return f'import {module}  # registers "{primitive.name}"'
+    return f'# register "{primitive.name}" here'
 
 
 def _cut(text: str, fn: Any) -> str | None:
@@ -246,7 +261,11 @@ def _bound(name: str, value: Any) -> str | None:
         if isinstance(value, Primitive):
             return source(value, name)
         module, path = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
-        return f"from {module} import {path} as {name}" if module and module != "__main__" and path.isidentifier() else None
+        return (
+            f"from {module} import {path} as {name}"
+            if module and module != "__main__" and path.isidentifier()
+            else None
+        )
     literal = _literal(value)
     return None if literal is None else f"{name} = {literal}"
 

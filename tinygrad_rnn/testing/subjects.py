@@ -25,7 +25,7 @@ class Subject:
     """A function, its inputs as float64 arrays, and what both kinds of function share.
 
     points: the inputs, float64 where floating.  wrt: numbers of the inputs that are differentiated.
-    shapes: of the results.  failure: the first exception of a probe, or None.
+    shapes, sizes: of the results.  evaluations: probes taken.  failure: the first exception of a probe, or None.
     """
 
     def __init__(self, fn: Callable[..., Any], points: list[Any], wrt: list[int]) -> None:
@@ -35,6 +35,7 @@ class Subject:
         self.shapes: list[tuple[int, ...]] = []
         self.sizes: list[int] = []
         self.evaluations = 0
+        self.first: Any = None  # the flat result at the inputs
         self.failure: Exception | None = None
         self._untouched = [np.array(x) for x in points]
 
@@ -112,10 +113,7 @@ class TensorSubject(Subject):
         self._backends = backends
         self._args = [self.boxed(k, x) for k, x in enumerate(points)]
         with Tape() as self.tape:
-            self.boxes = [
-                watch(self.tape, arg) if k in wrt else arg  # type: ignore[no-untyped-call]
-                for k, arg in enumerate(self._args)
-            ]
+            self.boxes = [watch(self.tape, arg) if k in wrt else arg for k, arg in enumerate(self._args)]
             out = fn(*self.boxes)
         self.outs = self._results(out)
         self.sources = [self.boxes[k] for k in wrt]
@@ -280,7 +278,9 @@ def _wanted(wrt: Any, given: list[Any]) -> list[int]:
 
 def _check_result_dtype(dtype: Any) -> None:
     if dtype.kind != "f":
-        raise DTypeError(f"fn returned {dtype}, which has no gradient; return a floating Tensor, or cast: y.astype(...)")
+        raise DTypeError(
+            f"fn returned {dtype}, which has no gradient; return a floating Tensor, or cast: y.astype(...)"
+        )
     if dtype != np.float64:
         raise DTypeError(
             f"fn returned {dtype} for float64 inputs, and differences of {dtype} numbers are too coarse to judge a "
