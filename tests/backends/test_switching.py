@@ -1,7 +1,10 @@
 """Choosing a backend: by argument, by context, for the process, by the environment; and what mixing two does."""
 
 import pickle
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import backends
 from tinygrad_rnn.backends.numpy_backend import NumpyBackend
 from tinygrad_rnn.errors import BackendMismatchError, BackendUnavailableError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Twin(NumpyBackend):
@@ -32,6 +37,7 @@ def two_more_backends(monkeypatch):
     monkeypatch.setattr(backends, "_registry", dict(backends._registry))
     monkeypatch.setattr(backends, "_instances", dict(backends._instances))
     monkeypatch.delenv("TINYGRAD_RNN_BACKEND", raising=False)
+    tg.set_backend(None)
     backends.register("twin", Twin)
     backends.register("missing", Missing)
     yield
@@ -97,8 +103,73 @@ def test_an_unknown_backend_raises_and_lists_the_known_ones():
 def test_a_backend_that_cannot_run_raises_with_its_reason_and_what_to_install():
     with pytest.raises(BackendUnavailableError, match=r"library is not installed\. Install it: pip install missing"):
         tg.set_backend("missing")
-    assert backends.available()["missing"] == (False, "its library is not installed", "Install it: pip install missing")
+    status = backends.available()["missing"]
+    assert status[:3] == (False, "its library is not installed", "Install it: pip install missing")
+    assert not status.kernels
     assert backends.available()["numpy"].can_run
+
+
+def test_an_unknown_backend_in_the_environment_raises_and_names_the_variable(monkeypatch):
+    monkeypatch.setenv("TINYGRAD_RNN_BACKEND", "nupmy")
+    with pytest.raises(BackendUnavailableError, match=r'TINYGRAD_RNN_BACKEND=nupmy, but there is no backend "nupmy"'):
+        tg.tensor([1.0])
+    monkeypatch.setenv("TINYGRAD_RNN_BACKEND", "missing")
+    with pytest.raises(BackendUnavailableError, match="TINYGRAD_RNN_BACKEND=missing, but .*pip install missing"):
+        tg.tensor([1.0])
+    assert tg.tensor([1.0], backend="numpy").backend == "numpy"
+
+
+def test_asking_what_is_available_never_raises():
+    class Broken(NumpyBackend):
+        @classmethod
+        def availability(cls):
+            raise OSError("no driver")
+
+    backends.register("broken", Broken)
+    assert backends.available()["broken"][:2] == (False, "asking it raised OSError: no driver")
+
+
+def test_available_says_which_kernels_a_backend_has_without_loading_them():
+    program = """
+import sys, tinygrad_rnn as tg
+status = tg.backends.available()
+assert status["numpy"].kernels["lstm_forward"] == "reference"
+assert set(status["numba"].kernels) >= set(status["numpy"].kernels)
+assert "numba" not in sys.modules and "cupy" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+    for name in ("numpy", "numba"):
+        if backends.available()[name].can_run:
+            assert dict(backends.available()[name].kernels) == backends.get(name).kernels()
+
+
+def test_the_fastest_is_one_that_can_run(monkeypatch):
+    known = {name: backends.Availability(name != "cupy") for name in ("numpy", "numba", "cupy")}
+    monkeypatch.setattr(backends, "available", lambda: known)
+    assert backends.fastest() == "numba"
+    known["numba"] = backends.Availability(False)
+    assert backends.fastest() == "numpy"
+
+
+def test_a_program_may_choose_what_comes_after_the_environment(monkeypatch):
+    assert backends.resolve(None, otherwise="twin").name == "twin"
+    monkeypatch.setenv("TINYGRAD_RNN_BACKEND", "numpy")
+    assert backends.resolve(None, otherwise="twin").name == "numpy"
+
+
+def test_numba_that_does_not_load_is_an_error_with_a_way_out(monkeypatch):
+    if not backends.available()["numba"].can_run:
+        pytest.skip("numba is not installed")
+    monkeypatch.setattr(backends, "_instances", {})
+    monkeypatch.setattr("tinygrad_rnn.backends.numba_backend.find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(BackendUnavailableError, match=r"importing Numba raised .*pip install --upgrade numba numpy"):
+        tg.set_backend("numba")
+
+
+def test_numba_that_is_not_installed_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("tinygrad_rnn.backends.numba_backend.find_spec", lambda name: None)
+    assert backends.available()["numba"][:3] == (False, "Numba is not installed", "Install it: pip install numba")
 
 
 # ---- tensors of two backends

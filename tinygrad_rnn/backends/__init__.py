@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import BackendUnavailableError
+from .numba_backend import NumbaBackend
 from .numpy_backend import NumpyBackend
 from .protocol import Availability, Backend
 
-__all__ = ["Availability", "Backend", "available", "backend", "get", "register", "resolve", "set_backend"]
+__all__ = ["Availability", "Backend", "available", "backend", "fastest", "get", "register", "resolve", "set_backend"]
 
-_registry: dict[str, type[Backend]] = {"numpy": NumpyBackend}
+_registry: dict[str, type[Backend]] = {"numpy": NumpyBackend, "numba": NumbaBackend}
 _instances: dict[str, Backend] = {}
 _default: list[str] = []  # what set_backend chose; empty until then
 
@@ -47,22 +48,46 @@ def get(name: str) -> Backend:
     status = kind.availability()
     if not status.can_run:
         raise BackendUnavailableError(f'backend "{name}" cannot run here: {status.reason}. {status.fix}')
-    return _instances.setdefault(name, kind())
+    return _instances.setdefault(name, kind())  # of two threads that are first, both get the one that is kept
 
 
 def available() -> dict[str, Availability]:
-    """Say for every backend whether it can run here, why not, and what to install. Never raises.
+    """Say for every backend whether it can run here, why not, what to install, and which kernels it has. Never raises.
+
+    Nothing large is imported to find out: Numba and CuPy are looked for, and loaded when they are first used.
 
     >>> import tinygrad_rnn as tg
-    >>> tg.backends.available()["numpy"].can_run
+    >>> status = tg.backends.available()["numpy"]
+    >>> status.can_run, status.kernels["lstm_forward"]
+    (True, 'reference')
+    """
+    return {name: _asked(kind) for name, kind in _registry.items()}
+
+
+def _asked(kind: type[Backend]) -> Availability:
+    try:
+        return kind.availability()
+    except Exception as error:  # a backend from elsewhere may forget that asking never raises
+        return Availability(False, f"asking it raised {type(error).__name__}: {error}", "Report it to its author.")
+
+
+def fastest() -> str:
+    """The name of the fastest backend that can run here: "cupy", else "numba", else "numpy".
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.backends.fastest() in tg.backends.available()
     True
     """
-    return {name: kind.availability() for name, kind in _registry.items()}
+    known = available()
+    return next(name for name in ("cupy", "numba", "numpy") if name in known and known[name].can_run)
 
 
-def resolve(choice: Any = None) -> Backend:
+def resolve(choice: Any = None, otherwise: str = "numpy") -> Backend:
     """Return the backend for a new tensor: `choice`, else the context, else the default, else the
-    environment's TINYGRAD_RNN_BACKEND, else NumPy."""
+    environment's TINYGRAD_RNN_BACKEND, else `otherwise`.
+
+    Raises BackendUnavailableError as `get` does; it says so where the name came from the environment.
+    """
     if isinstance(choice, Backend):
         return choice
     if choice is not None:
@@ -71,7 +96,17 @@ def resolve(choice: Any = None) -> Backend:
         return get(_chosen.stack[-1])
     if _default:
         return get(_default[-1])
-    return get(os.environ.get("TINYGRAD_RNN_BACKEND") or "numpy")
+    name = os.environ.get("TINYGRAD_RNN_BACKEND") or otherwise
+    return _instances.get(name) or _from_environment(name)
+
+
+def _from_environment(name: str) -> Backend:
+    try:
+        return get(name)
+    except BackendUnavailableError as error:
+        if os.environ.get("TINYGRAD_RNN_BACKEND") != name:
+            raise
+        raise BackendUnavailableError(f"the environment has TINYGRAD_RNN_BACKEND={name}, but {error}") from None
 
 
 def set_backend(name: str | None) -> None:

@@ -49,8 +49,9 @@ def put(x: Any, index: Any, values: Any) -> Any:
 
 
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)), without overflow."""
-    return 0.5 * np.tanh(0.5 * x) + 0.5
+    """1 / (1 + exp(-x)), without overflow, and exact to a few ulp in both tails."""
+    small = np.exp(-np.abs(x))
+    return np.where(np.asarray(x) >= 0, 1.0, small) / (1 + small)
 
 
 def softplus(x: Any) -> Any:

@@ -36,7 +36,7 @@ class NumpyBackend(Backend):
 
     @classmethod
     def availability(cls) -> Availability:
-        return Availability(True)
+        return Availability(True, kernels=reference_kernels())
 
     def asarray(self, data: Any, dtype: Any = None, copy: bool = False) -> Any:
         return np.array(data, dtype=dtype, copy=True if copy else None)
@@ -50,9 +50,14 @@ class NumpyBackend(Backend):
     def kernel(self, name: str) -> Callable[..., Any]:
         from ..kernels import reference
 
-        return getattr(reference, name)  # type: ignore[no-any-return]
+        return getattr(reference, name)
 
     def kernels(self) -> dict[str, str]:
-        from ..kernels import reference
+        return reference_kernels()
 
-        return dict.fromkeys(reference.__all__, "reference")
+
+def reference_kernels() -> dict[str, str]:
+    """{kernel: "reference"} for all kernels that there are."""
+    from ..kernels import reference
+
+    return dict.fromkeys(reference.__all__, "reference")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 
 class Availability(NamedTuple):
-    """Whether a backend can run on this machine."""
+    """Whether a backend can run on this machine, and with which kernels."""
 
     can_run: bool
     reason: str = ""  # why not
     fix: str = ""  # what to install
+    kernels: Mapping[str, str] = MappingProxyType({})  # {kernel: "reference", or the implementation that serves it}
 
 
 class Backend(ABC):

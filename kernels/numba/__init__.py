@@ -1,0 +1,25 @@
+"""Kernels in Numba: the same names, arguments and results as in `reference`.
+
+Two levels. The plain loops (`elman.py`, `gru.py`, `lstm.py`) read like `reference`, and run anywhere. The fast paths
+(`*_fast.py`) run the same equations with vectors written down (`simd.py`), products on packed weights (`gemm.py`,
+`pack.py`) and threads that do not wait for a stalled one (`threads.py`). `dispatch.py` chooses by size. What is not
+chosen is not compiled.
+"""
+
+from .elman import elman_backward, elman_forward
+from .gru import gru_backward, gru_forward
+from .influence import (
+    influence_update_dense,
+    influence_update_diagonal,
+    influence_update_elman,
+    influence_update_gru,
+    influence_update_lstm,
+)
+from .lstm import lstm_backward, lstm_forward
+from .reservoir import reservoir_run
+
+__all__ = [
+    "elman_backward", "elman_forward", "gru_backward", "gru_forward", "influence_update_dense",
+    "influence_update_diagonal", "influence_update_elman", "influence_update_gru", "influence_update_lstm",
+    "lstm_backward", "lstm_forward", "reservoir_run",
+]  # fmt: skip

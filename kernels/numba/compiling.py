@@ -1,0 +1,64 @@
+"""How the kernels are compiled: once for a machine, kept on disk under a hash of all their sources."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+
+
+@cache
+def cache_directory() -> str:
+    """The folder that holds the machine code.
+
+    Numba looks at the age of one source file alone; a kernel is made from several. So the folder is named after
+    a hash of all of them.
+    """
+    if numba.config.CACHE_DIR:
+        base = Path(numba.config.CACHE_DIR)
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home())) / "tinygrad_rnn"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tinygrad_rnn"
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.name.encode() + source.read_bytes())
+    return str(base / f"kernels-{digest.hexdigest()[:16]}")
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile as a part of each caller.
+
+    A function of its own is compiled once more into every caller, and into theirs: thin layers are better none.
+    """
+    return numba.njit(nogil=True, error_model="numpy", inline="always")(function)
+
+
+def jit(function: Callable[..., Any]) -> Any:
+    """Compile with Numba at the first call: no global lock, IEEE order of operations, machine code kept on disk."""
+    before = numba.config.CACHE_DIR
+    directory = cache_directory()
+    numba.config.CACHE_DIR = directory
+    try:
+        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
+    except RuntimeError:  # neither that folder, nor __pycache__, nor Numba's own can be written
+        _say_uncached(directory)
+        return numba.njit(nogil=True, error_model="numpy")(function)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+@cache
+def _say_uncached(directory: str) -> None:
+    warnings.warn(
+        f"compiled kernels cannot be kept: {directory} cannot be written. Every process will compile anew, "
+        "some seconds for a cell. Name a folder that can be written in NUMBA_CACHE_DIR.",
+        stacklevel=4,
+    )

@@ -1,0 +1,133 @@
+"""Matrix products on packed panels.
+
+`multiply` computes a strip of C = A P, W columns wide, where P lies packed: [inner][W], one row after the other. Its
+microkernels keep a block of C in registers, some rows by two vectors, and run along the inner index: for each, they
+load two vectors of P, broadcast one number of A a row, and multiply and add. [Goto & van de Geijn 2008]
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import types
+from numba.core import cgutils
+from numba.core.typing import signature
+from numba.extending import intrinsic
+
+from .compiling import jit
+from .simd import BITS, HOST, LONG, Vector, Vectors, element_pointer, lanes_of
+
+VECTORS = 2  # of a panel: its width
+WIDTH32, WIDTH64 = VECTORS * BITS // 32, VECTORS * BITS // 64
+# 12 x 2 accumulators, 2 vectors of P and a broadcast fill 32 registers; 6 x 2 fill 16
+TALL, MIDDLE, LOW = (12, 8, 4) if HOST is None or HOST.registers == 32 else (6, 4, 2)
+UNROLLED = 4
+
+
+def microkernel(rows: int, chains: int = 1) -> Any:
+    """A function for compiled code: rows x W of C, from A with any strides and a packed panel.
+
+    chains: independent sums along the inner index, added at the end. One row has too few accumulators to hide the
+    latency of a multiply-add, so it takes four of them.
+    """
+
+    @intrinsic
+    def block(
+        typing: Any,
+        a: Any,
+        a0: Any,
+        by_row: Any,
+        by_k: Any,
+        p: Any,
+        p0: Any,
+        c: Any,
+        c0: Any,
+        ldc: Any,
+        inner: Any,
+        add: Any,
+    ) -> Any:
+        i = types.intp
+
+        def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
+            a_array, a0, by_row, by_k, p_array, p0, c_array, c0, ldc, inner, add = given
+            vectors = Vectors(builder, context.get_data_type(a.dtype), lanes_of(a))
+            a_start = element_pointer(context, builder, a, a_array, a0)
+            p_start = element_pointer(context, builder, p, p_array, p0)
+            c_start = element_pointer(context, builder, c, c_array, c0)
+            width = VECTORS * vectors.lanes
+            sums = [
+                [[cgutils.alloca_once(builder, vectors.type) for _ in range(VECTORS)] for _ in range(rows)]
+                for _ in range(chains)
+            ]
+
+            def place(r: int, v: int) -> Any:
+                return builder.gep(c_start, [builder.add(builder.mul(ldc, LONG(r)), LONG(v * vectors.lanes))])
+
+            blank = vectors.constant(0.0).value
+            for chain in sums:
+                for row in chain:
+                    for slot in row:
+                        builder.store(blank, slot)
+            with builder.if_then(builder.icmp_signed("!=", add, LONG(0))):
+                for r in range(rows):
+                    for v in range(VECTORS):
+                        builder.store(vectors.load(place(r, v)).value, sums[0][r][v])
+            a_rows = [builder.gep(a_start, [builder.mul(by_row, LONG(r))]) for r in range(rows)]
+
+            def step(k: Any, chain: int) -> None:
+                at = builder.mul(k, LONG(width))
+                panel = [
+                    vectors.load(builder.gep(p_start, [builder.add(at, LONG(v * vectors.lanes))]))
+                    for v in range(VECTORS)
+                ]
+                offset = builder.mul(k, by_k)
+                for r in range(rows):
+                    number = vectors.broadcast(builder.load(builder.gep(a_rows[r], [offset])))
+                    for v in range(VECTORS):
+                        slot = sums[chain][r][v]
+                        total = Vector(vectors, builder.load(slot))
+                        builder.store(vectors.fma(number, panel[v], total).value, slot)
+
+            whole = builder.sdiv(inner, LONG(UNROLLED))
+            with cgutils.for_range(builder, whole) as loop:
+                first = builder.mul(loop.index, LONG(UNROLLED))
+                for q in range(UNROLLED):
+                    step(builder.add(first, LONG(q)), q % chains)
+            with cgutils.for_range(builder, inner, start=builder.mul(whole, LONG(UNROLLED))) as loop:
+                step(loop.index, 0)
+            for r in range(rows):
+                for v in range(VECTORS):
+                    total = builder.load(sums[0][r][v])
+                    for chain in sums[1:]:
+                        total = builder.fadd(total, builder.load(chain[r][v]))
+                    vectors.store(Vector(vectors, total), place(r, v))
+            return context.get_dummy_value()
+
+        return signature(types.void, a, i, i, i, p, i, c, i, i, i, i), generate
+
+    return block
+
+
+_tall, _middle, _low, _row = microkernel(TALL), microkernel(MIDDLE), microkernel(LOW), microkernel(1, chains=UNROLLED)
+
+
+@jit
+def multiply(a, a0, by_row, by_k, p, p0, c, c0, ldc, inner, rows, add):
+    """C[r, :] = A[r, :] P, or C += A P where add is 1. Which block takes a row depends on the number of rows alone.
+
+    a: A[r, k] at a0 + r by_row + k by_k.  p: the panel, from p0.  c: C[r, 0] at c0 + r ldc.  All one-dimensional.
+    """
+    r = 0
+    if rows >= 2 * TALL:
+        while rows - r >= TALL:
+            _tall(a, a0 + r * by_row, by_row, by_k, p, p0, c, c0 + r * ldc, ldc, inner, add)
+            r += TALL
+    while rows - r >= MIDDLE:
+        _middle(a, a0 + r * by_row, by_row, by_k, p, p0, c, c0 + r * ldc, ldc, inner, add)
+        r += MIDDLE
+    while rows - r >= LOW:
+        _low(a, a0 + r * by_row, by_row, by_k, p, p0, c, c0 + r * ldc, ldc, inner, add)
+        r += LOW
+    while r < rows:
+        _row(a, a0 + r * by_row, by_row, by_k, p, p0, c, c0 + r * ldc, ldc, inner, add)
+        r += 1

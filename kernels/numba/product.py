@@ -1,0 +1,117 @@
+"""Products of large matrices on the same threads as the recurrences.
+
+A BLAS library has threads of its own, which spin for a while after each product; beside ours that makes four on two
+cores, and every barrier waits. So large products come here, and small ones stay with the library, which computes
+them on the caller's thread.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .common import plain
+from .compiling import jit
+from .gemm import multiply
+from .pack import pack_columns, pack_rows, panel_width, panels_of
+from .recurrence import CHUNK, ROWS
+from .simd import HOST, copy
+from .threads import GANG, finish, take, thread_count
+from .workspace import empty, scratch
+
+SMALL = 1 << 18  # multiply-adds up to which OpenBLAS, for one, keeps to one thread
+FEW_ROWS = 12  # with fewer, packing the second matrix costs more than it saves
+
+
+def matmul(a: Any, b: Any, /) -> Any:
+    """a @ b, as numpy.matmul; which also computes the shapes and types that this is not made for.
+
+    a: (..., M, K).  b: (K, N), or stacks of matrices, which are NumPy's.  Returns (..., M, N).
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit; the text is NumPy's.
+    """
+    if np.ndim(b) != 2 or np.ndim(a) < 2 or a.shape[-1] != b.shape[0] or a.dtype != b.dtype or a.dtype.kind != "f":
+        return np.matmul(a, b)
+    inner, n = b.shape
+    m = a.size // inner if inner else 0
+    if HOST is None or m < FEW_ROWS or m * inner * n <= SMALL or a.itemsize not in (4, 8):
+        return np.matmul(a, b)
+    if a.ndim > 2:
+        return _large(a.reshape(m, inner), b).reshape(*a.shape[:-1], n)
+    return _large(a, b)
+
+
+def _large(a: Any, b: Any) -> Any:
+    (m, inner), n = a.shape, b.shape[1]
+    (a, a_by_rows), (b, b_by_rows) = _row(a), _row(b)
+    out = empty((m, n), a.dtype)
+    parts = min(thread_count(), m // FEW_ROWS) if m * inner * n >= 4 * SMALL else 1
+    width = panel_width(a)
+    room = scratch(a.dtype, CHUNK * panels_of(n, a) * width, parts * CHUNK * ROWS, parts * ROWS * width)
+    GANG.run(_product, parts, False, parts, (m, inner, n), a, a_by_rows, b, b_by_rows, out.reshape(-1), tuple(room))
+    return out
+
+
+def _row(matrix: Any) -> tuple[Any, bool]:
+    """The matrix as one row in memory, and whether it lies there row by row (else column by column)."""
+    if matrix.flags.f_contiguous and not matrix.flags.c_contiguous:
+        return plain(matrix.T).reshape(-1), False
+    return plain(matrix).reshape(-1), True
+
+
+@jit
+def _product(me, board, parts, shape, a, a_by_rows, b, b_by_rows, out, room):
+    """For each chunk of the inner index: a phase that packs b, and one that multiplies."""
+    m, inner, n = shape
+    panels_room, block_room, tail_room = room
+    width = panel_width(out)
+    panels = panels_of(n, out)
+    chunks = -(-inner // CHUNK)
+    for phase in range(2 * chunks):
+        k0 = phase // 2 * CHUNK
+        depth = min(CHUNK, inner - k0)
+        for turn in range(parts):
+            part = (me + turn) % parts
+            if not take(board, part, phase, turn, False):
+                continue
+            if phase % 2 == 0:
+                p0, p1 = panels * part // parts, panels * (part + 1) // parts
+                columns, j = min(p1 * width, n) - p0 * width, p0 * width
+                if b_by_rows:
+                    pack_columns(b, k0 * n + j, n, depth, columns, panels_room, j * depth)
+                else:
+                    pack_rows(b, j * inner + k0, inner, depth, columns, panels_room, j * depth)
+            else:
+                first, last = m * part // parts, m * (part + 1) // parts
+                for top in range(first, last, ROWS):
+                    rows = min(ROWS, last - top)
+                    if a_by_rows:
+                        strip, strip0, by_row, by_k = a, top * inner + k0, inner, 1
+                    else:
+                        strip, strip0, by_row, by_k = block_room, part * CHUNK * ROWS, 1, rows
+                        for k in range(depth):
+                            copy(a, (k0 + k) * m + top, strip, strip0 + k * rows, rows)
+                    for p in range(panels):
+                        panel, target = p * depth * width, top * n + p * width
+                        used = min(width, n - p * width)
+                        adding = 1 if k0 else 0
+                        if used == width:
+                            multiply(
+                                strip, strip0, by_row, by_k, panels_room, panel, out, target, n, depth, rows, adding
+                            )
+                            continue
+                        tail = part * ROWS * width
+                        multiply(
+                            strip, strip0, by_row, by_k, panels_room, panel, tail_room, tail, width, depth, rows, 0
+                        )
+                        for r in range(rows):
+                            for j in range(used):
+                                if k0:
+                                    out[target + r * n + j] += tail_room[tail + r * width + j]
+                                else:
+                                    out[target + r * n + j] = tail_room[tail + r * width + j]
+            finish(board, part, phase)

@@ -1,0 +1,168 @@
+"""Threads that share a kernel, and go on without one that stalls.
+
+A kernel is a row of phases, each cut into parts by shape alone. Part k belongs to thread k; before phase n + 1
+begins, every part of phase n is done. Who does a part changes nothing in the result, so that a thread need not wait
+for one that does not run: each part is claimed before it is begun, and a part that nobody has claimed is done by
+whoever waits for it. A thread that comes late finds its parts claimed and catches up without computing. So another
+process on one of the cores costs a moment, and not a time slice at every barrier.
+
+The threads wait in compiled code for a short while, for the next kernel comes soon, and then sleep.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import config
+
+from .atomics import compare_and_set, give_way, load_acquire, pause, store_release
+from .compiling import jit
+
+LINE = 16  # int64s: two cache lines, since processors fetch lines in pairs
+SPINS = 500  # pauses before a waiting thread gives way
+STALLED = 64  # times that it gives way before it counts the other thread as stalled
+IDLE = 20_000  # pauses, about half a millisecond, before a thread without work goes to sleep
+ALONE = 1024  # kernels at most that run on one thread after stalls
+
+
+@jit
+def wait_for_work(bell, seen):
+    """The bell's new number, or the old one if it did not ring for a while."""
+    for _ in range(IDLE):
+        now = load_acquire(bell, 0)
+        if now != seen:
+            return now
+        pause()
+    return seen
+
+
+@jit
+def take(board, part, phase, turn, lockstep):
+    """Whether the caller shall do this part of this phase now; if not, the part is done by the time of the return.
+
+    board: for each part three lines: the last phase claimed, the last phase done, and whether its thread is there;
+    at the end the count of stalls.  turn: 0 for the caller's own part.  lockstep: whether phases are short.
+    """
+    claimed, done, there = 3 * part * LINE, (3 * part + 1) * LINE, (3 * part + 2) * LINE
+    if (turn == 0 or load_acquire(board, there) == 0) and compare_and_set(board, claimed, phase - 1, phase):
+        if turn == 0 and board[there] == 0:
+            store_release(board, there, 1)
+        return True
+    waited = 0
+    while load_acquire(board, done) < phase:
+        waited += 1
+        if waited <= SPINS:
+            pause()
+            continue
+        if compare_and_set(board, claimed, phase - 1, phase):
+            store_release(board, there, 0)
+            board[board.size - 1] += lockstep
+            return True
+        if waited == SPINS + STALLED:
+            board[board.size - 1] += lockstep
+        give_way()
+    return False
+
+
+@jit
+def finish(board, part, phase):
+    """Say that a part is done."""
+    store_release(board, (3 * part + 1) * LINE, phase)
+
+
+def thread_count() -> int:
+    """Threads that a kernel may use: NUMBA_NUM_THREADS, by default the cores of this process."""
+    return int(config.NUMBA_NUM_THREADS)
+
+
+class Gang:
+    """The threads beside the caller's."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._busy = threading.Lock()
+        self._helpers: list[_Helper] = []
+        self._bell = np.zeros(1, dtype=np.int64)
+        self._job: tuple[Any, ...] = ()
+        self._alone = 0  # kernels that still run on one thread
+        self._penalty = 1
+
+    def run(self, kernel: Callable[..., Any], parts: int, lockstep: bool, *arguments: Any) -> None:
+        """Run ``kernel(me, board, *arguments)`` on up to `parts` threads; done when every part is.
+
+        lockstep: whether the kernel's phases are so short that a thread that stalls holds up the others.
+        """
+        board = np.full(3 * parts * LINE + 1, -1, dtype=np.int64)
+        board[2 * LINE : -1 : 3 * LINE] = 0
+        board[-1] = 0
+        if parts == 1 or not self._busy.acquire(blocking=False):
+            kernel(0, board, *arguments)
+            return
+        try:
+            if self._alone and lockstep:
+                self._alone -= 1
+                kernel(0, board, *arguments)
+                return
+            self._call(parts, (kernel, parts, board, arguments))
+            kernel(0, board, *arguments)
+            if board[-1]:
+                self._alone, self._penalty = self._penalty, min(2 * self._penalty, ALONE)
+            elif lockstep:
+                self._penalty = max(1, self._penalty // 2)
+        finally:
+            self._busy.release()
+
+    def _call(self, parts: int, job: tuple[Any, ...]) -> None:
+        if self._process != os.getpid():  # a fork has one thread: its parent's helpers are not in it
+            self._process, self._helpers = os.getpid(), []
+        while len(self._helpers) < parts - 1:
+            self._helpers.append(_Helper(self, len(self._helpers) + 1))
+        self._job = job
+        self._bell[0] += 1
+        for helper in self._helpers[: parts - 1]:
+            helper.wake()
+
+    def serve(self, helper: _Helper) -> None:
+        """What a helper does all its life."""
+        seen = 0
+        while True:
+            now = wait_for_work(self._bell, seen)
+            if now == seen:
+                helper.sleep(lambda before=seen: self._bell[0] != before)
+                continue
+            seen = now
+            kernel, parts, board, arguments = self._job
+            if helper.number < parts:
+                kernel(helper.number, board, *arguments)
+            del kernel, board, arguments
+
+
+class _Helper:
+    """A thread, and the way to wake it."""
+
+    def __init__(self, gang: Gang, number: int) -> None:
+        self.number = number
+        self._asleep = False
+        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
+        threading.Thread(target=gang.serve, args=(self,), name=f"tinygrad_rnn-{number}", daemon=True).start()
+
+    def wake(self) -> None:
+        if self._asleep:
+            self._asleep = False
+            self._calls.put(None)
+
+    def sleep(self, rung: Callable[[], bool]) -> None:
+        """Sleep until woken, unless the bell rang just before; a call too many only ends the next sleep early."""
+        self._asleep = True
+        if rung():
+            self._asleep = False
+        else:
+            self._calls.get()
+
+
+GANG = Gang()

@@ -1,0 +1,81 @@
+"""Large arrays come from a pool: fresh memory costs a page fault every 4 kB, some milliseconds for 100 MB."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import numpy as np
+
+POOLED = 8 << 20  # bytes; below, the allocator of the C library keeps the memory itself
+KEPT = 512 << 20  # bytes that wait for their next use at most
+SCRATCH = 64 << 20  # bytes that a thread keeps for its kernels at most
+ALIGNMENT = 64  # a cache line: a vector load across two costs a matrix-vector product half its speed
+
+_free: dict[int, list[Any]] = {}
+_held = 0
+_lock = threading.Lock()
+
+
+class _Block:
+    """Memory that goes back to the pool when the last array on it is gone."""
+
+    def __init__(self, size: int) -> None:
+        global _held
+        with _lock:
+            waiting = _free.get(size)
+            self._memory = waiting.pop() if waiting else None
+            if self._memory is not None:
+                _held -= size
+        if self._memory is None:
+            self._memory = np.empty(size + ALIGNMENT, dtype=np.uint8)
+        self._size = size
+        address = -(-self._memory.ctypes.data // ALIGNMENT) * ALIGNMENT
+        self.__array_interface__ = {"shape": (size,), "typestr": "|u1", "data": (address, False), "version": 3}
+
+    def __del__(self) -> None:
+        global _held
+        # a collection may run this inside the lock above: then the memory is simply freed
+        if _lock.acquire(blocking=False):
+            try:
+                if _held + self._size > KEPT:  # sizes change: what waits is not wanted any more
+                    _free.clear()
+                    _held = 0
+                if self._size <= KEPT:
+                    _free.setdefault(self._size, []).append(self._memory)
+                    _held += self._size
+            finally:
+                _lock.release()
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Any:
+    """An uninitialised array; from the pool if it is large."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    return np.asarray(_Block(size)).view(dtype).reshape(shape) if size >= POOLED else np.empty(shape, dtype)
+
+
+class _Scratch(threading.local):
+    """Each thread's own memory for what a kernel needs while it runs."""
+
+    memory = np.empty(0, dtype=np.uint8)
+
+
+_scratch = _Scratch()
+
+
+def scratch(dtype: Any, *sizes: int) -> list[Any]:
+    """Uninitialised one-dimensional arrays, each on a cache line of its own, until the thread's next call."""
+    dtype = np.dtype(dtype)
+    starts = [0]
+    for size in sizes:
+        starts.append(starts[-1] - (-size * dtype.itemsize // ALIGNMENT) * ALIGNMENT)
+    memory = _scratch.memory
+    if memory.nbytes < starts[-1]:
+        raw = np.empty(starts[-1] + ALIGNMENT, dtype=np.uint8)
+        skipped = -raw.__array_interface__["data"][0] % ALIGNMENT
+        memory = raw[skipped : skipped + starts[-1]]
+        if starts[-1] <= SCRATCH:
+            _scratch.memory = memory
+    return [np.ndarray(size, dtype, memory, start) for size, start in zip(sizes, starts)]
