@@ -24,7 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack characters that a model knows
         sys.stdout.reconfigure(errors="replace")
-    options = parser().parse_args(arguments)
+    known = parser()
+    options, rest = known.parse_known_args(arguments)
+    if rest and not hasattr(options, "rest"):
+        known.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
     try:
         status: int = options.execute(options)
         sys.stdout.flush()
@@ -48,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of every command; each command's own module adds its options."""
-    from . import backends, check, generate, train
+    from . import backends, check, esn, examples, generate, tape, train
 
     top = argparse.ArgumentParser(
         prog="tinygrad-rnn",
@@ -56,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"tinygrad_rnn {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (train, generate, check, backends):
+    for command in (train, generate, esn, check, tape, examples, backends):
         name = command.__name__.rpartition(".")[2]
         description = (command.__doc__ or "").strip()
         sub = commands.add_parser(
