@@ -211,7 +211,7 @@ RESUME = {
     "step beyond the end": (lambda a, m: m.update(step=10**9), "step is 1000000000 of 3"),
     "no sums": (lambda a, m: m.pop("since"), "since"),
     "sums of nothing": (lambda a, m: m.update(since={}), "the sums since the last line are {}"),
-    "a sum is a text": (lambda a, m: m["since"].update(bits="x"), "bits is 'x'"),
+    "a sum is a text": (lambda a, m: m["since"].update(loss="x"), "loss is 'x'"),
     "no lines": (lambda a, m: m.update(lines=[]), "nothing is known of its 3 steps"),
     "lines of numbers": (lambda a, m: m.update(lines=[1]), "lines"),
     "a line lacks a column": (lambda a, m: m["lines"][0].pop("clipped"), "clipped"),

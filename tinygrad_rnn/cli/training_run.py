@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
-import signal
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +11,15 @@ import numpy as np
 
 from .. import optim
 from ..data import Lanes, Text, Vocabulary, bigram_bits, uniform_bits, unigram_bits
+from ..data.lanes import Window
 from ..errors import DataError, SnapshotError
 from ..inspect import table
 from ..random import as_generator
 from ..tape import Tape
-from ..tensor import tensor
-from ..training import Snapshot, save_snapshot
+from ..tensor import Tensor, tensor
+from ..training import Loop, Pace, Snapshot, save_snapshot
+from ..training.metrics import write_metrics
 from .character_model import CharacterModel, Sizes, describe, model_from, sample
-from .console import LiveLine
 from .curve import save_curve
 
 RARE = 10  # characters that the training text has less often count as unknown
@@ -34,8 +30,11 @@ COLUMNS = ("step", "train_bits", "validation_bits", "gradient_norm", "clipped", 
 PROMPT = "    def __init__(self"  # what the sample goes on from
 
 
-class TrainingRun:
+class TrainingRun(Loop):
     """A run in progress. Everything that the next step depends on is in its snapshot."""
+
+    model: CharacterModel
+    unit = BITS
 
     def __init__(
         self,
@@ -47,8 +46,13 @@ class TrainingRun:
         vocabulary: Vocabulary,
         model: CharacterModel,
     ) -> None:
+        optimizer = optim.Adam(model, lr=settings["lr"])
+        steps = settings["steps"]
+        schedule = optim.CosineDecay(optimizer, steps, warmup_steps=steps // 20, final=0.05)
+        options: dict[str, Any] = {"steps": steps, "every": settings["every"], "clip": settings["clip"]}
+        super().__init__(model, next_characters, optimizer, schedules=[schedule], **options)
         self.folder, self.text, self.source, self.settings, self.backend = folder, text, source, settings, backend
-        self.vocabulary, self.model = vocabulary, model
+        self.vocabulary = vocabulary
         train, validation = vocabulary.encode(text.train), vocabulary.encode(text.validation)
         self.lanes = Lanes(train, settings["batch"], settings["window"])
         width = min(settings["batch"], max(1, len(validation) // 256))
@@ -58,15 +62,7 @@ class TrainingRun:
             "unigram": unigram_bits(train, validation, len(vocabulary)),
             "bigram": bigram_bits(train, validation, len(vocabulary)),
         }
-        self.optimizer = optim.Adam(model, lr=settings["lr"])
-        steps = settings["steps"]
-        self.schedule = optim.CosineDecay(self.optimizer, steps, warmup_steps=steps // 20, final=0.05)
-        self.step = 0
-        self.state: Any = None  # of the LSTM, carried from window to window
-        self.since = {"bits": 0.0, "norm": 0.0, "clipped": 0.0, "steps": 0.0}  # sums since the last line
         self.lines: list[dict[str, Any]] = []
-        self.stop = False
-        self.saved = 0  # the step of the snapshot on disk
 
     @classmethod
     def fresh(
@@ -111,7 +107,7 @@ class TrainingRun:
             raise SnapshotError(f"{folder}: the state of the run is damaged: {error}") from error
         return run
 
-    # ---- the loop
+    # ---- the run
 
     def train(self) -> int:
         """Train to the last step, or to Ctrl-C. Returns the exit status, 130 after Ctrl-C.
@@ -119,75 +115,78 @@ class TrainingRun:
         Raises KeyboardInterrupt for a Ctrl-C that cannot wait for the end of a step, with a message that says how to
         go on; DataError if the run diverges.
         """
-        self._save()  # a folder that cannot be written shows before the work; and from here on there is a snapshot
+        self.save()  # a folder that cannot be written shows before the work; and from here on there is a snapshot
         try:
             self._introduce()
-            status = self._loop()
-            if status == 0:
-                self._finish()
+            if self.step == self.steps:
+                self._say_that_it_has_finished()
+            self.loop()
+            if self.step < self.steps:
+                print(f"stopped after step {self.step}. {self._way_on()}")
+                return 130
+            self._finish()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"stopped at once; step {self.saved} is saved. {self._way_on()}") from None
-        return status
-
-    def _loop(self) -> int:
-        if self.step == self.settings["steps"]:
-            print(f"the run has finished its {self.step} steps; to go on, give more with --steps")
-            if self.since["steps"]:  # it was stopped between two lines, and --steps is now where that was
-                print(self._report(0.0, 0.0))
-                self._save()
-            return 0
-        begun, begun_at = time.perf_counter(), self.step
-        quiet = np.errstate(over="ignore", invalid="ignore")  # a run that diverges is told so in better words
-        with _stopped_by_ctrl_c(self), quiet, LiveLine(self.settings["steps"], self.step) as live:
-            while self.step < self.settings["steps"] and not self.stop:
-                bits = self._one_step()
-                seconds = time.perf_counter() - begun
-                rate = (self.step - begun_at) * self.settings["batch"] * self.settings["window"] / seconds
-                live.update(self.step, f"{bits:.2f} bits/char  {rate:,.0f} char/s")
-                if self.step % self.settings["every"] == 0 or self.step == self.settings["steps"]:
-                    left = seconds / (self.step - begun_at) * (self.settings["steps"] - self.step)
-                    live.print(self._report(rate, left))
-                    self._save()
-        if self.step < self.settings["steps"]:
-            self._save()
-            print(f"stopped after step {self.step}. {self._way_on()}")
-            return 130
         return 0
+
+    def _say_that_it_has_finished(self) -> None:
+        print(f"the run has finished its {self.step} steps; to go on, give more with --steps")
+        if self.since["steps"]:  # it was stopped between two lines, and --steps is now where that was
+            print(self.report(Pace(0.0, 0.0)))
+            self.save()
 
     def _way_on(self) -> str:
         return f"Go on: python -m tinygrad_rnn train --resume {shlex.quote(str(self.folder))}"
 
-    def _one_step(self) -> float:
-        """One window: forward, backward, clipped update. Returns the window's bits per character."""
-        x, y, fresh = self.lanes.window(self.step)
-        if fresh:
-            self.state = None
-        with Tape() as tape:
-            loss, state = self.model.loss(tensor(x), tensor(y), self.state)
-        names, parameters = zip(*self.model.named_parameters())
-        gradients = dict(zip(names, tape.gradient(loss, list(parameters))))
-        gradients, norm = optim.clip_by_norm(gradients, self.settings["clip"], error_if_nonfinite=False)
-        value = loss.item()
-        if self._hopeless(value * BITS) or not math.isfinite(norm):
-            raise self._diverged(f"the loss is {value * BITS:.4g} bits/char and the gradient's norm {norm:.3g}")
-        self.optimizer.step(gradients)
-        self.schedule.step()
-        self.state = tuple(part.detach() for part in state)
-        self.step += 1
-        self.since["bits"] += value * BITS
-        self.since["norm"] += norm
-        self.since["clipped"] += norm > self.settings["clip"]
-        self.since["steps"] += 1
-        return value * BITS
+    # ---- what the loop asks for
 
-    def _hopeless(self, bits: float) -> bool:
-        return not bits < HOPELESS * max(1.0, self.baselines["uniform"])  # NaN, too
+    def batch(self) -> Window:
+        """The window of the next step."""
+        return self.lanes.window(self.step)
 
-    def _diverged(self, what: str) -> DataError:
-        return DataError(
-            f"after step {self.step} {what}: the run has diverged. Try a smaller --lr (it is {self.settings['lr']:g}) "
-            f"or --clip (it is {self.settings['clip']:g}). The snapshot of step {self.saved} is kept in {self.folder}."
+    def live(self, loss: float, pace: Pace) -> str:
+        """What stands beside the moving bar."""
+        return f"{loss:.2f} bits/char  {self._characters(pace):,.0f} char/s"
+
+    def hopeless(self, loss: float) -> bool:
+        """Whether so many bits per character say that the run has diverged."""
+        return not loss < HOPELESS * max(1.0, self.baselines["uniform"])  # NaN, too
+
+    def described(self, loss: float) -> str:
+        """A loss as text."""
+        return f"{loss:.4g} bits/char"
+
+    def advice(self) -> str:
+        """Which options to change, and where the last good state is."""
+        return (
+            f"Try a smaller --lr (it is {self.settings['lr']:g}) or --clip (it is {self.settings['clip']:g}). "
+            f"The snapshot of step {self.saved} is kept in {self.folder}."
         )
+
+    def report(self, pace: Pace) -> str:
+        """Append a line to the metrics, and return it for people."""
+        validation = self.validation_bits()
+        if self.hopeless(validation):
+            raise self.diverged(f"the validation loss is {self.described(validation)}")
+        means = self.means()
+        line = {
+            "step": self.step,
+            "train_bits": means["loss"],
+            "validation_bits": validation,
+            "gradient_norm": means["norm"],
+            "clipped": means["clipped"],
+            "characters_per_second": round(self._characters(pace)),
+        }
+        self.lines.append(line)
+        return (
+            f"step {line['step']:>5}   train {line['train_bits']:.3f}   "
+            f"validation {line['validation_bits']:.3f} bits/char   {self._characters(pace):>8,.0f} char/s   "
+            f"|g| {line['gradient_norm']:.2f}   clipped {line['clipped']:4.0%}   {pace.left:3.0f} s left"
+        )
+
+    def _characters(self, pace: Pace) -> float:
+        """Characters a second."""
+        return float(pace.rate * self.settings["batch"] * self.settings["window"])
 
     def validation_bits(self) -> float:
         """Bits per character of the validation text, read from front to back with the state carried."""
@@ -241,28 +240,6 @@ class TrainingRun:
             worst = max(worst, abs(numeric - exact) / max(abs(exact), 1e-3))
         return worst
 
-    def _report(self, rate: float, left: float) -> str:
-        """Append a line to the metrics, and return it for people."""
-        steps = self.since["steps"]
-        validation = self.validation_bits()
-        if self._hopeless(validation):
-            raise self._diverged(f"the validation loss is {validation:.4g} bits/char")
-        line = {
-            "step": self.step,
-            "train_bits": self.since["bits"] / steps,
-            "validation_bits": validation,
-            "gradient_norm": self.since["norm"] / steps,
-            "clipped": self.since["clipped"] / steps,
-            "characters_per_second": round(rate),
-        }
-        self.since = dict.fromkeys(self.since, 0.0)
-        self.lines.append(line)
-        return (
-            f"step {line['step']:>5}   train {line['train_bits']:.3f}   "
-            f"validation {line['validation_bits']:.3f} bits/char   {rate:>8,.0f} char/s   "
-            f"|g| {line['gradient_norm']:.2f}   clipped {line['clipped']:4.0%}   {left:3.0f} s left"
-        )
-
     def _finish(self) -> None:
         rng = as_generator(0)
         print("sample:")
@@ -297,14 +274,13 @@ class TrainingRun:
 
     # ---- what it keeps
 
-    def _save(self) -> None:
-        arrays = {f"model.{name}": array for name, array in self.model.state_dict().items()}
-        if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise self._diverged("the weights are not finite")
+    def save(self) -> None:
+        """Write the snapshot and the metrics."""
+        arrays = {f"model.{name}": array for name, array in self.weights().items()}
         # Of the optimiser only the arrays: its options follow from the settings and the step.
         arrays |= {f"optimizer.{name}": array for name, array in self.optimizer.state_dict()["state"].items()}
-        if self.state is not None:
-            arrays |= {f"stream.{i}": part.numpy() for i, part in enumerate(self.state)}
+        if self.carry is not None:
+            arrays |= {f"stream.{i}": part.numpy() for i, part in enumerate(self.carry)}
         metadata = {
             "sizes": describe(self.model.sizes),
             "vocabulary": self.vocabulary.to_list(),
@@ -318,8 +294,7 @@ class TrainingRun:
         }
         save_snapshot(self.folder / "model.safetensors", arrays, metadata)
         self.saved = self.step
-        text = "".join(json.dumps(line) + "\n" for line in self.lines)
-        (self.folder / "metrics.jsonl").write_text(text, encoding="utf-8")
+        write_metrics(self.folder, self.lines)
 
     def _restore(self, snapshot: Snapshot) -> None:
         kept = snapshot.metadata
@@ -331,7 +306,7 @@ class TrainingRun:
         if not isinstance(lines, list) or not all(isinstance(line, dict) for line in lines):
             raise ValueError("its lines are no list of objects")
         self.step, self.saved = step, step
-        self.since = {name: float(_number(name, value)) for name, value in since.items()}
+        self.since = {name: float(_number(name, total)) for name, total in since.items()}
         self.lines = [{name: _number(name, line[name]) for name in COLUMNS} for line in lines]
         if step and not self.lines and not self.since["steps"]:
             raise ValueError(f"nothing is known of its {step} steps")
@@ -351,9 +326,15 @@ class TrainingRun:
         if any((array < 0).any() for name, array in arrays.items() if name.endswith(".square")):
             raise ValueError("its optimiser has negative squares")
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": arrays})
-        self.schedule.load_state_dict({"steps": step})
+        for schedule in self.schedules:
+            schedule.load_state_dict({"steps": step})
         if stream:
-            self.state = tuple(tensor(stream[name], dtype="float32", backend=self.backend) for name in ("0", "1"))
+            self.carry = tuple(tensor(stream[name], dtype="float32", backend=self.backend) for name in ("0", "1"))
+
+
+def next_characters(model: CharacterModel, window: Window, carry: Any) -> tuple[Tensor, Any]:
+    """The loss of a window in nats, and the LSTM's state after it; the lanes' beginnings get a new one."""
+    return model.loss(tensor(window.x), tensor(window.y), None if window.fresh else carry)
 
 
 def _number(name: str, value: Any) -> Any:
@@ -364,23 +345,3 @@ def _number(name: str, value: Any) -> Any:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("s" if number != 1 else "")
-
-
-@contextmanager
-def _stopped_by_ctrl_c(run: TrainingRun) -> Iterator[None]:
-    """Let the first Ctrl-C end the run after its step, so that the snapshot stands between two steps."""
-
-    def ask(number: int, frame: Any) -> None:
-        if run.stop:  # a second one: at once
-            raise KeyboardInterrupt
-        run.stop = True
-
-    try:
-        before = signal.signal(signal.SIGINT, ask)
-    except ValueError:  # not in the main thread: there is no Ctrl-C to catch
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

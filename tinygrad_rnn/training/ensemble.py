@@ -11,8 +11,8 @@ from .. import ops
 from ..errors import ArgumentError, DataError
 from ..nn.module import Module
 from ..random import Seed, as_generator
-from ..tape import paused
 from ..tensor import Tensor
+from .metrics import evaluating
 
 
 class Ensemble(Module):
@@ -106,15 +106,8 @@ class Ensemble(Module):
         return self._evaluated(ops.std, inputs)
 
     def _evaluated(self, statistic: Callable[..., Any], inputs: Sequence[Any]) -> Tensor:
-        modules = list(self.modules())
-        before = [module.training for module in modules]
-        try:
-            self.eval()
-            with paused():
-                return statistic(self.outputs(*inputs), axis=0)
-        finally:
-            for module, mode in zip(modules, before):
-                module.training = mode
+        with evaluating(self):
+            return statistic(self.outputs(*inputs), axis=0)
 
     def __len__(self) -> int:
         return len(self.models)
