@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from benchmarks.measure import THREADS, in_turns, machine, versions
+from benchmarks.peers import _busy
 
 for _name in (*THREADS, "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "2")
@@ -101,12 +102,23 @@ def reading_rate(megabytes: int = 256) -> float:
 
 
 def speed(quick: bool) -> None:
-    """Print the table of times per step."""
+    """Print the table of times per step; the last column says how many cores other programs used meanwhile."""
     steps, rounds, rate = (300, 3, reading_rate(64)) if quick else (STEPS, ROUNDS, reading_rate())
     print(f"\nmicroseconds a step, medians of {rounds} rounds in turns; memory is read at {rate / 1e9:.1f} GB/s")
-    header = ("case", "ours", "quartiles", "reservoirpy", "quartiles", "faster", "goal", "difference", "step/read")
+    header = (
+        "case",
+        "ours",
+        "quartiles",
+        "reservoirpy",
+        "quartiles",
+        "faster",
+        "goal",
+        "difference",
+        "step/read",
+        "others",
+    )
     print(f"{header[0]:<20}{header[1]:>9}{header[2]:>18}{header[3]:>13}{header[4]:>18}", end="")
-    print(f"{header[5]:>8}{header[6]:>6}{header[7]:>12}{header[8]:>11}")
+    print(f"{header[5]:>8}{header[6]:>6}{header[7]:>12}{header[8]:>11}{header[9]:>8}")
     for name, case in CASES.items():
         rng = np.random.default_rng(0)
         reservoir = esn.Reservoir(
@@ -122,7 +134,9 @@ def speed(quick: bool) -> None:
             for b in range(u.shape[1]):
                 peer_run(peer, u[:, b])
 
+        busy, own, begun = _busy(), time.process_time(), time.perf_counter()
         found = in_turns({"ours": ours, "reservoirpy": theirs}, rounds, warmup=1)
+        others = max(0.0, (_busy() - busy - time.process_time() + own) / (time.perf_counter() - begun))
         mine, other = found["ours"], found["reservoirpy"]
         check = min(steps, 200)
         gap = np.abs(reservoir.run(u[:check, 0])[0].numpy() - peer_run(peer, u[:check, 0])).max()
@@ -137,7 +151,7 @@ def speed(quick: bool) -> None:
         goal, note = ("-", "") if quick else (f"{case.goal:g}", "" if ratio >= case.goal else "  missed")
         print(
             f"{name:<20}{cells[0]}{cells[1]}{ratio:>8.2f}{goal:>6}{gap:>12.0e}"
-            f"{mine.median / steps / reading:>11.2f}{note}",
+            f"{mine.median / steps / reading:>11.2f}{others:>8.2f}{note}",
             flush=True,
         )
 

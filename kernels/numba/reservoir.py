@@ -30,15 +30,22 @@ def reservoir_run(
     vectors = fast(*h.shape)
     if isinstance(w, tuple) and len(w[2]) > CROWDED * h.shape[2] ** 2:
         w = _dense(*w)
-    given = plain(h0), plain(leak), integers(lengths), bool(reverse), KINDS[nonlinearity], not np.all(leak == 1)
+    given = (
+        plain(h0, h.dtype),
+        plain(leak, h.dtype),
+        integers(lengths),
+        bool(reverse),
+        KINDS[nonlinearity],
+        not np.all(leak == 1),
+    )
     if isinstance(w, tuple):
         indptr, indices, data = w
-        rows = plain(np.asarray(indptr, np.int64)), plain(np.asarray(indices, np.int64)), plain(data)
+        rows = plain(np.asarray(indptr, np.int64)), plain(np.asarray(indices, np.int64)), plain(data, h.dtype)
         (reservoir_fast.sparse if vectors else _sparse)(h, *rows, *given)
     elif w.ndim == 1:
-        (reservoir_fast.ring if vectors else _ring)(h, plain(w), *given)
+        (reservoir_fast.ring if vectors else _ring)(h, plain(w, h.dtype), *given)
     else:
-        (reservoir_fast.dense if vectors else _full)(h, plain(w), *given)
+        (reservoir_fast.dense if vectors else _full)(h, plain(w, h.dtype), *given)
     return h
 
 

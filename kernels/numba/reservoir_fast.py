@@ -18,7 +18,7 @@ from .recurrence import cut_lanes, cut_panels, flat, products
 from .simd import BITS, vector_loop
 from .slices import BROAD, slices, times_broad, times_group, times_narrow, transpose, vector_width
 from .threads import GANG, finish, take, thread_count
-from .workspace import empty
+from .workspace import scratch
 
 TANH, IDENTITY, RELU, SIGMOID = range(4)
 
@@ -72,7 +72,7 @@ def dense(h: Any, w: Any, h0: Any, leak: Any, lengths: Any, reverse: bool, kind:
     """h holds the input products, and then the states. w: (N, N)."""
     cut = split(*h.shape, 1)
     padded = panels_of(h.shape[2], w) * panel_width(w)
-    packed, sums = empty((h.shape[2] * padded,), h.dtype), empty((h.shape[1] * padded,), h.dtype)
+    packed, sums = scratch(h.dtype, h.shape[2] * padded, h.shape[1] * padded)
     arrays = flat(h, w, h0, leak)
     GANG.run(_dense, cut.parts, cut.by_units, *cut, h.shape, reverse, kind, leaky, *arrays, packed, sums, lengths)
 
@@ -186,10 +186,8 @@ def sparse(
     matrix = slices(indptr, indices, data, width if batch == 1 else 1, _row_cuts(indptr, cut))
     lanes = max(1, vectors * width)
     # two states, in turns: while one part writes the next, another may still read this one
-    state = empty((2 * (size + 1) * lanes,), h.dtype)
+    state, sums, room = scratch(h.dtype, 2 * (size + 1) * lanes, size * lanes, cut.parts * 64)
     state.fill(0)
-    sums = empty((size * lanes,), h.dtype)
-    room = empty((cut.parts * 64,), h.dtype)
     run = _sparse_lane if batch == 1 else _sparse_lanes
     arrays = flat(h, h0, leak)
     GANG.run(

@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 from .compiling import jit
 from .denormals import X86
 from .simd import BITS, HOST, LONG, Vector, Vectors, element_pointer, lanes_of
-from .workspace import empty
+from .workspace import aligned
 
 CHAINS = 4  # independent sums of a row: the latency of a multiply-add over its throughput
 BROAD = 4 if HOST is None or HOST.registers == 32 else 2  # vectors of lanes at once: CHAINS x BROAD registers
@@ -61,8 +61,8 @@ def slices(indptr: Any, indices: Any, data: Any, height: int, cuts: Any) -> Slic
     placed = np.concatenate(rows)
     tall = np.where(placed < 0, 0, lengths[placed]).reshape(-1, height).max(axis=1)
     starts = np.concatenate(([0], np.cumsum(-(-tall // CHAINS) * CHAINS * height)))
-    values = empty((max(1, int(starts[-1])),), data.dtype)
-    columns = empty(values.shape, np.uint16 if len(indptr) <= 2**16 else np.int32)
+    values = aligned(max(1, int(starts[-1])), data.dtype)
+    columns = aligned(values.size, np.uint16 if len(indptr) <= 2**16 else np.int32)
     _fill(indptr, indices, data, placed, starts, height, values, columns)
     return Slices(values, columns, starts, placed, cuts, np.array(groups))
 
