@@ -12,6 +12,7 @@ from .errors import ArgumentError, DTypeError, GradientError, ImmutableError, Sh
 from .tape import state, user_line
 
 DTYPES = {name: np.dtype(name) for name in ("bool", "int32", "int64", "float32", "float64")}
+_SUPPORTED = {dtype: dtype for dtype in DTYPES.values()}
 _default_dtype = DTYPES["float32"]
 
 
@@ -200,9 +201,7 @@ class Tensor:
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise ShapeError(
-                f"the truth of a tensor of shape {self.shape} is ambiguous; use tg.any(x) or tg.all(x)"
-            )
+            raise ShapeError(f"the truth of a tensor of shape {self.shape} is ambiguous; use tg.any(x) or tg.all(x)")
         return bool(self.numpy().item())
 
     def __float__(self) -> float:
@@ -377,9 +376,10 @@ def as_dtype(dtype: Any) -> Any:
         found = np.dtype(dtype)
     except TypeError:
         found = None
-    if found is None or found.name not in DTYPES:
+    known = _SUPPORTED.get(found) or DTYPES.get(getattr(found, "name", ""))  # by name those of the other byte order
+    if known is None:
         raise DTypeError(f"dtypes are bool, int32, int64, float32 and float64; got {dtype!r}")
-    return DTYPES[found.name]
+    return known
 
 
 def tensor(data: Any, *, dtype: Any = None, backend: Any = None, requires_grad: bool = False) -> Tensor:
@@ -452,14 +452,16 @@ def _make(data: Any, dtype: Any, backend: Any, copy: bool, requires_grad: bool) 
         target = backends.resolve(backend)
         array = data
     if not isinstance(array, target.array_types):
-        array = _host_array(array)
+        from_device = getattr(target, "from_device", None)  # of a backend whose arrays lie on a device
+        there = from_device(array) if from_device is not None else None
+        array = _host_array(array) if there is None else there
         plain = not hasattr(data, "dtype") and not hasattr(data, "__dlpack__")  # numbers and lists of them
         if dtype is None and plain and array.dtype == np.float64:
             dtype = _default_dtype
     name = str(np.dtype(array.dtype) if dtype is None else dtype)
     if name not in DTYPES:
         raise DTypeError(
-            f"dtypes are bool, int32, int64, float32 and float64; got {name}. Cast it first: data.astype(\"float32\")"
+            f'dtypes are bool, int32, int64, float32 and float64; got {name}. Cast it first: data.astype("float32")'
         )
     if requires_grad and not name.startswith("float"):
         raise GradientError(

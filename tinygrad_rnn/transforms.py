@@ -223,12 +223,12 @@ def _converted(given: Any, like: Tensor, what: str) -> Tensor:
 
 
 def _result(value: Any, source: Tensor, seed: Any, taken: set[int]) -> Tensor:
-    """Wrap a swept value; an array that is a view, the seed or used twice is copied, so results share nothing."""
+    """Wrap a swept value; a view of an array, the seed, or one used twice is copied, so that results share nothing."""
     if isinstance(value, Tensor):
         return value
     backend = source._backend
     array = backend.asarray(value)
-    if array is seed or id(array) in taken or getattr(array, "base", None) is not None:
+    if array is seed or id(array) in taken or isinstance(getattr(array, "base", None), backend.array_type):
         array = backend.asarray(array, copy=True)
     taken.add(id(array))
     return placed(array, backend)

@@ -40,6 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="the run's name: it writes to runs/NAME")
     parser.add_argument("--runs", metavar="FOLDER", type=Path, help="the folder of all runs (runs)")
     parser.add_argument("--backend", metavar="NAME", help="array backend; the command backends lists them")
+    parser.add_argument("--tape", action="store_true", help="keep one window as an explorer page, tape.html")
     about = {
         "steps": "training steps, one window each",
         "batch": "lanes B that are read side by side",
@@ -60,9 +61,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, or go on training."""
-    if options.resume is not None:
-        return _resumed(options).train()
-    return _fresh(options).train()
+    training = _fresh(options) if options.resume is None else _resumed(options)
+    training.keeps_tape = options.tape
+    return training.train()
 
 
 def corpus(source: dict[str, Any]) -> Text:

@@ -35,6 +35,7 @@ class TrainingRun(Loop):
 
     model: CharacterModel
     unit = BITS
+    keeps_tape = False  # whether one window is written as an explorer page in the end
 
     def __init__(
         self,
@@ -257,6 +258,8 @@ class TrainingRun(Loop):
         problem = save_curve(picture, self.lines, self.baselines)
         print("wrote       " + ", ".join(str(self.folder / name) for name in ("model.safetensors", "metrics.jsonl")))
         print(f"            {self.folder / 'tape.txt'}, {problem or picture}")
+        if self.keeps_tape:
+            print(f"            {self._tape_page()}")
 
     def _tape_text(self) -> str:
         """The tape of one window, and that of a few steps recorded operation by operation."""
@@ -271,6 +274,14 @@ class TrainingRun(Loop):
             counted = f"{_count(steps, 'time step')}, {_count(x.shape[1], 'lane')}"
             parts.append(f"{title}: {counted}\n\n{table(tape)}\n")
         return "\n\n".join(parts)
+
+    def _tape_page(self) -> Path:
+        """Write the explorer of the first window, recorded operation by operation with the weights of now."""
+        x, y, _ = self.lanes.window(0)
+        with Tape() as tape:
+            loss, _ = self.model.loss(tensor(x), tensor(y), None, False)
+        title = f"{self.folder.name}, step {self.step}: one window"
+        return tape.to_html(self.folder / "tape.html", loss, names={"model": self.model, "loss": loss}, title=title)
 
     # ---- what it keeps
 
