@@ -1,5 +1,6 @@
 """Every script of the gallery runs, and gets the numbers that its source states."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ LENGTH = 165  # lines of a script that is still read at one go
 def test_the_script_gets_the_numbers_of_its_source(name, tmp_path):
     made = subprocess.run(
         [sys.executable, "-m", f"tinygrad_rnn.examples.{name}", "--quick", "--output", str(tmp_path)],
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=120, env={"OMP_NUM_THREADS": "1", **os.environ},
     )  # fmt: skip
     assert made.returncode == 0, made.stdout + made.stderr
     assert "expected" in made.stdout and "got" in made.stdout

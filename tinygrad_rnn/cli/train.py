@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", metavar="RUN", type=Path, help="go on with the run in this folder")
     parser.add_argument("--name", help="the run's name: it writes to runs/NAME")
     parser.add_argument("--runs", metavar="FOLDER", type=Path, help="the folder of all runs (runs)")
-    parser.add_argument("--backend", metavar="NAME", help="array backend; the command backends lists them")
+    parser.add_argument("--backend", metavar="NAME", help="array backend (the environment's, else the fastest here)")
     parser.add_argument("--tape", action="store_true", help="keep one window as an explorer page, tape.html")
     about = {
         "steps": "training steps, one window each",
@@ -63,7 +63,8 @@ def run(options: argparse.Namespace) -> int:
     """Train, or go on training."""
     training = _fresh(options) if options.resume is None else _resumed(options)
     training.keeps_tape = options.tape
-    return training.train()
+    with backends.backend(training.backend):
+        return training.train()
 
 
 def corpus(source: dict[str, Any]) -> Text:
@@ -93,7 +94,7 @@ def _fresh(options: argparse.Namespace) -> TrainingRun:
     folder = runs / (options.name or _unused(runs, stem))
     if (folder / "model.safetensors").exists():
         raise ArgumentError(f"{folder} holds a run. Choose another --name, or go on with it: --resume {folder}")
-    backend = backends.resolve(options.backend).name
+    backend = backends.resolve(options.backend, otherwise=backends.fastest()).name
     return TrainingRun.fresh(folder, corpus(source), source, settings, backend)
 
 

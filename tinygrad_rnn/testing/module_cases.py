@@ -19,12 +19,17 @@ from ..rnn import (
     LSTM,
     RNN,
     Attention,
+    DiagonalBiLSTM,
+    DiagonalLSTM,
     ElmanCell,
     FocusedCell,
+    FourDirections,
     GRUCell,
     IndRNNCell,
     LSTMCell,
+    MaskedConv2d,
     ResidualCell,
+    RowLSTM,
     StackedCell,
     Tree,
     TreeLSTM,
@@ -205,6 +210,24 @@ def _convolution(make: Callable[..., Any], axes: int) -> Callable[[Draws], tuple
     return build
 
 
+def _pixels(make: Callable[..., Any]) -> Callable[[Draws], tuple[Any, tuple[Any, ...]]]:
+    """A layer over images with a mask."""
+
+    def build(draws: Draws) -> tuple[Any, tuple[Any, ...]]:
+        batch, channels, hidden, rows, columns = (draws.integer(1, 2) for _ in range(5))
+        layer = _assigned(draws, make(channels, hidden, 3, draws.pick(("A", "B")), dtype=draws.dtype))
+        return _with_parameters(layer, layer, draws.tensor((batch, channels, rows, columns), UNIT))
+
+    return build
+
+
+def _directions(draws: Draws) -> tuple[Any, tuple[Any, ...]]:
+    batch, channels, hidden, patch, rows, columns = (draws.integer(1, 2) for _ in range(6))
+    kind = draws.pick(("RNN", "GRU", "LSTM"))
+    layer = _assigned(draws, FourDirections(channels, hidden, kind, patch, dtype=draws.dtype))
+    return _with_parameters(layer, layer, draws.tensor((batch, channels, rows * patch, columns * patch), UNIT))
+
+
 def _pooling(make: Callable[..., Any], unique: bool) -> Callable[[Draws], tuple[Any, tuple[Any, ...]]]:
     """Windows of 1 or 2; a maximum gets entries that all differ."""
 
@@ -281,6 +304,11 @@ MODULES: dict[str, Callable[[Draws], tuple[Any, Sequence[Tensor]]]] = {
     "Attention": _attention,
     "TreeRNN": _tree(TreeRNN),
     "TreeLSTM": _tree(TreeLSTM),
+    "MaskedConv2d": _pixels(MaskedConv2d),
+    "RowLSTM": _pixels(RowLSTM),
+    "DiagonalLSTM": _pixels(DiagonalLSTM),
+    "DiagonalBiLSTM": _pixels(DiagonalBiLSTM),
+    "FourDirections": _directions,
     "Conv1d": _convolution(nn.Conv1d, 1),
     "Conv2d": _convolution(nn.Conv2d, 2),
     "MaxPool2d": _pooling(nn.MaxPool2d, unique=True),
