@@ -11,11 +11,30 @@ FOLDER = Path(__file__).resolve().parent
 NAMES = sorted(path.stem for path in FOLDER.glob("[a-z]*.py") if path.stem not in ("measure", "peers"))
 HEAD = """# Benchmarks
 
-One command measures the library beside the peers that are installed (torch, JAX), in turns, each in a process of its
-own: `python -m benchmarks` writes this file and `recurrent.json` anew. A single comparison: `python -m benchmarks
-recurrent`, `train`, `memory` and so on, each with `--help`; a wrong name lists them. Times count only as ratios from
-one run; a machine on which others work at the same time gives no good ones, and rows marked "busy" are such.
-`--rounds` and `--seconds` make a comparison longer and steadier.
+Everything is measured by one command, in turns with the peers that are installed (torch, JAX, ReservoirPy): each
+library in a process of its own, of which one works at a time, so that a slow moment of the machine meets them all.
+
+| command | what it measures |
+|---|---|
+| `python -m benchmarks` | the parts below that have a table here; writes this file and `recurrent.json` anew |
+| `python -m benchmarks recurrent` | a training step of RNN, GRU and LSTM by the public interface, on a grid |
+| `python -m benchmarks recurrent --quick` | the small half of that grid, few rounds |
+| `python -m benchmarks recurrent --busy-neighbour` | two threads beside a process that keeps one core busy |
+| `python -m benchmarks recurrent --last-step` | a loss on the last step only, whose gradients decay into denormals |
+| `python -m benchmarks train` | characters a second of `tinygrad-rnn train`, beside the same model in torch |
+| `python -m benchmarks memory` | peak memory of a training step at T = 1000 |
+| `python -m benchmarks tape` | what recording and sweeping one operation costs |
+| `python -m benchmarks rtrl`, `esn` | gradient rules and influence updates; reservoirs |
+
+Each has `--help`; a wrong name lists them all. The first run on a machine compiles kernels, which no sample counts.
+
+How to read the tables: a ratio is our time over that of the faster peer, so below 1 is faster; "goal" is what earlier
+measurements of prototypes support, point by point. Times are medians, with half the distance of the quartiles beside
+them. They count only as ratios from one run: a machine on which others work gives no good ones, and a row marked
+"(busy)" is one in which too few samples were free of them. `--rounds` and `--seconds` make a comparison longer and
+steadier. "share of peak" compares the matrix products of a step with the fastest large product of this machine, and
+"error to float64" is the largest error of a gradient over its largest entry. Memory is what a process has held at
+most beyond what it held after a tiny step.
 """
 
 

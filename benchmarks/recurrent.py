@@ -227,8 +227,11 @@ def main(arguments: list[str] | None = None) -> str:
     parser.add_argument("--peers", nargs="*", default=["torch", "jax"], choices=["torch", "jax"])
     parser.add_argument("--busy-neighbour", action="store_true", help="beside a process that keeps one core busy")
     parser.add_argument("--last-step", action="store_true", help="a loss on the last step only")
+    parser.add_argument("--quick", action="store_true", help="T = 50 and H up to 128, few rounds: under a minute")
     parser.add_argument("--json", type=Path, help="where to write the numbers")
     options = parser.parse_args(arguments)
+    if options.quick:
+        options.steps, options.sizes, options.rounds, options.seconds = (50,), (32, 128), 3, 0.03
     grid = itertools.product(options.cells, options.steps, options.batches, options.sizes)
     points = [Point(*each) for each in grid]
     if options.busy_neighbour:

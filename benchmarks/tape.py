@@ -124,7 +124,8 @@ def main() -> None:
         times = {name: timing.median / LENGTH * 1e9 for name, timing in in_turns(runs, options.rounds).items()}
         exact = by_hand(kind)()[0].astype(np.float64)
         error = np.abs(ours(kind)()[0].numpy() - exact).max() / np.abs(exact).max()
-        cells = "".join(f"{times.get(name, float('nan')):>8.0f}n" + " " for name in ("ours", "NumPy", "torch", "autograd"))
+        shown = (times.get(name, float("nan")) for name in ("ours", "NumPy", "torch", "autograd"))
+        cells = "".join(f"{time:>8.0f}n " for time in shown)
         ratios = [times["ours"] / times.get(name, float("nan")) for name in ("torch", "autograd")]
         print(f"{kind:<10} {cells}  {ratios[0]:>8.2f}  {ratios[1]:>12.2f}   {error:.0e}")
 

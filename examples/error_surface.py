@@ -62,7 +62,7 @@ def descend(clipped: bool, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 def main(run: gallery.Run) -> None:
     """Draw the surface, and go down it twice."""
-    steps = 300 if run.quick else 1000
+    steps = 1000
     w, b, error, slope = surface(60 if run.quick else 220)
     run.say(f"gradient's norm over the picture: median {np.median(slope):.2g}, largest {slope.max():.2g}")
     paths = {}

@@ -102,9 +102,7 @@ def test_a_residual_reaches_the_vjp_and_is_not_part_of_the_result():
 
 
 def test_a_primitive_may_have_a_composed_form_instead_of_rules():
-    fused = tg.primitive(
-        "my_fused", lambda xp, x, *, k: xp.exp(k * x) * x, composed=lambda x, *, k: tg.exp(k * x) * x
-    )
+    fused = tg.primitive("my_fused", lambda xp, x, *, k: xp.exp(k * x) * x, composed=lambda x, *, k: tg.exp(k * x) * x)
     assert_gradients(lambda x: fused(x, k=0.5), [0.5, -1.0])
     x = tg.tensor([0.5])
     with tg.Tape() as tape:
@@ -214,9 +212,7 @@ def test_a_constant_array_beside_a_tensor_is_recorded_as_a_constant():
 
 
 def test_a_singular_derivative_sends_zero_to_exactly_zero_in_both_modes():
-    root = tg.elementwise(
-        "my_root", lambda xp, x: xp.sqrt(x), derivative=lambda xp, y, x: 0.5 / y, singular=True
-    )
+    root = tg.elementwise("my_root", lambda xp, x: xp.sqrt(x), derivative=lambda xp, y, x: 0.5 / y, singular=True)
     x = tg.tensor([0.0, 4.0])
     with tg.Tape() as tape:
         y = root(x)

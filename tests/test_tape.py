@@ -144,7 +144,7 @@ def test_records_carry_the_file_and_line_of_the_users_code():
         y = tg.exp(x)
         z = y * (
             x
-        )
+        )  # fmt: skip
         tg.sum(z)
     assert [record.file for record in tape] == [__file__] * 3
     assert [record.line for record in tape] == [line + 1, line + 2, line + 5]

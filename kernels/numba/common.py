@@ -13,21 +13,24 @@ import numpy as np
 from .compiling import inlined, jit
 
 
-def plain(array: Any) -> Any:
+def plain(array: Any, dtype: Any = None) -> Any:
     """The array in the one form that kernels are compiled for: C order, aligned; a copy only where it has another.
+
+    dtype: of the arrays that it meets; None keeps its own.
 
     A read-only array comes back as a writable view of the same memory. Kernels do not write to it; but to Numba a
     read-only array is a type of its own, and each mixture of them a variant to compile.
     """
-    if not (array.flags.c_contiguous and array.flags.aligned):
-        return np.array(array, order="C")
-    return array if array.flags.writeable or array.size == 0 else np.asarray(_Unlocked(array))
+    flags = array.flags
+    if not (flags.c_contiguous and flags.aligned) or (dtype is not None and array.dtype != dtype):
+        return np.array(array, dtype, order="C")
+    return array if flags.writeable or array.size == 0 else np.asarray(_Unlocked(array))
 
 
 def overwritten(array: Any) -> Any:
     """The array itself if a kernel can compute in it, else a copy in the form of `plain`."""
-    fits = array.flags.c_contiguous and array.flags.aligned and array.flags.writeable
-    return array if fits else np.array(array, order="C")
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned and flags.writeable else np.array(array, order="C")
 
 
 class _Unlocked:

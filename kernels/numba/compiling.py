@@ -21,7 +21,10 @@ def cache_directory() -> str:
     Numba looks at the age of one source file alone; a kernel is made from several. So the folder is named after
     a hash of all of them.
     """
-    if numba.config.CACHE_DIR:
+    chosen = os.environ.get("TINYGRAD_RNN_CACHE")
+    if chosen:
+        base = Path(chosen).expanduser()
+    elif numba.config.CACHE_DIR:
         base = Path(numba.config.CACHE_DIR)
     elif sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA", Path.home())) / "tinygrad_rnn"
@@ -30,7 +33,13 @@ def cache_directory() -> str:
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.name.encode() + source.read_bytes())
-    return str(base / f"kernels-{digest.hexdigest()[:16]}")
+    folder = base / f"kernels-{digest.hexdigest()[:16]}"
+    if not folder.exists():
+        print(
+            f"tinygrad_rnn: compiling each kernel at its first use, once for this machine (kept in {folder})",
+            file=sys.stderr,
+        )
+    return str(folder)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -59,6 +68,6 @@ def jit(function: Callable[..., Any]) -> Any:
 def _say_uncached(directory: str) -> None:
     warnings.warn(
         f"compiled kernels cannot be kept: {directory} cannot be written. Every process will compile anew, "
-        "some seconds for a cell. Name a folder that can be written in NUMBA_CACHE_DIR.",
+        "some seconds for a cell. Name a folder that can be written in TINYGRAD_RNN_CACHE.",
         stacklevel=4,
     )

@@ -20,7 +20,7 @@ def elman_forward(
     """Run an Elman network over a whole sequence; arguments and result as in `reference`."""
     run = elman_fast.forward if fast(*xw.shape[:2], h0.shape[1]) else forward
     h = overwritten(xw)
-    run(h, plain(w_hh), plain(h0), integers(lengths), bool(reverse), nonlinearity == "tanh")
+    run(h, plain(w_hh, h.dtype), plain(h0, h.dtype), integers(lengths), bool(reverse), nonlinearity == "tanh")
     return h
 
 
@@ -36,7 +36,7 @@ def elman_backward(
 ) -> tuple[Any, Any, Any]:
     """Pull cotangents back through `elman_forward`; arguments and results as in `reference`."""
     run = elman_fast.backward if fast(*h.shape) else backward
-    given = (plain(array) for array in (dh, dh_last, h, w_hh, h0))
+    given = [plain(array, h.dtype) for array in (dh, dh_last, h, w_hh, h0)]
     return run(*given, integers(lengths), bool(reverse), nonlinearity == "tanh")
 
 

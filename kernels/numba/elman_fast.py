@@ -8,7 +8,7 @@ from .common import ended, time
 from .compiling import inlined, jit
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import split
-from .pack import pack_columns, pack_rows, panel_width, panels_of
+from .pack import pack_columns, pack_rows, padded, panel_width, panels_of
 from .recurrence import cut_lanes, cut_panels, flat, products, trimmed, weight_gradient, weight_workspace
 from .simd import vector_loop
 from .threads import GANG, finish, take
@@ -18,8 +18,8 @@ from .workspace import empty, scratch
 def forward(h: Any, w_hh: Any, h0: Any, lengths: Any, reverse: bool, squash: bool) -> None:
     """h holds the input products, and then the states."""
     cut = split(*h.shape, 1)
-    padded = panels_of(h.shape[2], w_hh) * panel_width(w_hh)
-    packed, sums = scratch(h.dtype, h.shape[2] * padded, h.shape[1] * padded)
+    columns = padded(h.shape[2], h.dtype)
+    packed, sums = scratch(h.dtype, h.shape[2] * columns, h.shape[1] * columns)
     arrays = flat(h, w_hh, h0)
     GANG.run(_forward, cut.parts, cut.by_units, *cut, h.shape, reverse, squash, *arrays, packed, sums, lengths)
 
@@ -30,9 +30,9 @@ def backward(
     """Returns d_xw, dw_hh, dh0."""
     steps, batch, size = h.shape
     cut = split(steps, batch, size, 1)
-    padded = panels_of(size, w_hh) * panel_width(w_hh)
-    d_xw, dw_hh, carry = empty(h.shape, h.dtype), empty((size, padded), h.dtype), dh_last.copy()
-    packed, sums, *room = scratch(h.dtype, size * padded, batch * padded, *weight_workspace(cut.parts, padded))
+    columns = padded(size, h.dtype)
+    d_xw, dw_hh, carry = empty(h.shape, h.dtype), empty((size, columns), h.dtype), dh_last.copy()
+    packed, sums, *room = scratch(h.dtype, size * columns, batch * columns, *weight_workspace(cut.parts, columns))
     sums[:] = 0
     arrays = *flat(dh, h, w_hh, h0), *flat(d_xw, dw_hh, carry), packed, sums
     GANG.run(_backward, cut.parts, cut.by_units, *cut, h.shape, reverse, squash, *arrays, tuple(room), lengths)

@@ -28,7 +28,8 @@ def gru_forward(
     steps, batch, size = len(xw), *h0.shape
     gates = overwritten(xw)
     h, inner = empty((steps, batch, size), xw.dtype), empty((steps, batch, size), xw.dtype)
-    given = h, gates, inner, plain(w_hh), plain(b_hn), plain(h0), integers(lengths), bool(reverse)
+    starts = [plain(each, h.dtype) for each in (w_hh, b_hn, h0)]
+    given = h, gates, inner, *starts, integers(lengths), bool(reverse)
     if reset_after and fast(steps, batch, size):
         gru_fast.forward(*given)
     else:
@@ -49,7 +50,11 @@ def gru_backward(
     reset_after: bool = True,
 ) -> tuple[Any, Any, Any, Any]:
     """Pull cotangents back through `gru_forward`; arguments and results as in `reference`."""
-    given = (*(plain(each) for each in (dh, dh_last, h, gates, inner, w_hh, h0)), integers(lengths), bool(reverse))
+    given = (
+        *[plain(each, h.dtype) for each in (dh, dh_last, h, gates, inner, w_hh, h0)],
+        integers(lengths),
+        bool(reverse),
+    )
     return gru_fast.backward(*given) if reset_after and fast(*h.shape) else backward(*given, bool(reset_after))
 
 

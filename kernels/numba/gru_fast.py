@@ -11,7 +11,7 @@ from .common import ended, time
 from .compiling import inlined, jit
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import split
-from .pack import pack_columns, pack_rows, panel_width, panels_of
+from .pack import pack_columns, pack_rows, padded, panel_width, panels_of
 from .recurrence import (
     column_sum,
     cut_lanes,
@@ -31,7 +31,7 @@ def forward(h: Any, gates: Any, inner: Any, w_hh: Any, b_hn: Any, h0: Any, lengt
     """gates holds the input products, and then the gates; inner receives W_hn h + b_hn."""
     steps, batch, size = h.shape
     cut = split(steps, batch, size, 3)
-    columns = 3 * panels_of(size, w_hh) * panel_width(w_hh)
+    columns = 3 * padded(size, h.dtype)
     packed, sums = scratch(h.dtype, size * columns, batch * columns)
     arrays = flat(h, gates, inner, w_hh, b_hn, h0)
     GANG.run(_forward, cut.parts, cut.by_units, *cut, h.shape, reverse, *arrays, packed, sums, lengths)
@@ -43,10 +43,10 @@ def backward(
     """Returns d_xw, dw_hh, db_hn, dh0."""
     steps, batch, size = h.shape
     cut = split(steps, batch, size, 3)
-    padded = panels_of(size, w_hh) * panel_width(w_hh)
+    columns = padded(size, h.dtype)
     d_xw, d_inner = empty(gates.shape, h.dtype), empty(h.shape, h.dtype)
-    dw_hh, db_hn, carry = empty((3 * size, padded), h.dtype), empty((size,), h.dtype), dh_last.copy()
-    packed, sums, *room = scratch(h.dtype, 3 * size * padded, batch * padded, *weight_workspace(cut.parts, padded))
+    dw_hh, db_hn, carry = empty((3 * size, columns), h.dtype), empty((size,), h.dtype), dh_last.copy()
+    packed, sums, *room = scratch(h.dtype, 3 * size * columns, batch * columns, *weight_workspace(cut.parts, columns))
     sums[:] = 0
     given, results = flat(dh, h, gates, inner, w_hh, h0), flat(d_xw, d_inner, dw_hh, db_hn, carry)
     GANG.run(

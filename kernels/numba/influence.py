@@ -16,7 +16,7 @@ from .common import plain
 from .compiling import jit
 from .denormals import flush_denormals, restore_denormals
 from .gemm import multiply
-from .pack import TOGETHER, pack_columns, panel_width, panels_of
+from .pack import TOGETHER, pack_columns, padded, panel_width, panels_of
 from .recurrence import flat
 from .simd import HOST, copy, vector_loop
 from .threads import GANG, finish, take, thread_count
@@ -31,7 +31,7 @@ def influence_update_dense(influence: Any, d: Any) -> Any:
     if not _served(influence, d.shape[1]):
         return plainly.influence_update_dense(influence, d)
     lanes, units, size = influence.shape
-    width = panel_width(influence)
+    width = padded(1, influence.dtype)
     parts = _parts(lanes, units, size, width)
     room = scratch(influence.dtype, *[parts * units * width * TOGETHER] * 2)
     GANG.run(_dense, parts, False, parts, influence.shape, influence.reshape(-1), plain(d).reshape(-1), *room)
@@ -72,7 +72,7 @@ def influence_update_lstm(influence: Any, w_hh: Any, c: Any, c_new: Any, gates: 
         return plainly.influence_update_lstm(influence, w_hh, c, c_new, gates, a)
     d, d_o, through, slopes = plainly.lstm_slopes(w_hh, c, c_new, gates)
     shape = batch, units, influence[0, 0, 0].size
-    width = panel_width(influence)
+    width = padded(1, influence.dtype)
     parts = _parts(*shape, width)
     room = scratch(influence.dtype, parts * units * width, parts * units * width)
     keep = np.ascontiguousarray(gates[:, units : 2 * units])

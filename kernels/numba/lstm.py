@@ -28,7 +28,7 @@ def lstm_forward(
     run = lstm_fast.forward if fast(steps, batch, size) else forward
     gates = overwritten(xw)
     h, c = empty((steps, batch, size), xw.dtype), empty((steps, batch, size), xw.dtype)
-    run(h, c, gates, plain(w_hh), plain(h0), plain(c0), integers(lengths), bool(reverse))
+    run(h, c, gates, *[plain(each, h.dtype) for each in (w_hh, h0, c0)], integers(lengths), bool(reverse))
     return h, c, gates
 
 
@@ -47,7 +47,7 @@ def lstm_backward(
 ) -> tuple[Any, Any, Any, Any]:
     """Pull cotangents back through `lstm_forward`; arguments and results as in `reference`."""
     run = lstm_fast.backward if fast(*h.shape) else backward
-    given = (plain(array) for array in (dh, dh_last, dc_last, h, c, gates, w_hh, h0, c0))
+    given = [plain(array, h.dtype) for array in (dh, dh_last, dc_last, h, c, gates, w_hh, h0, c0)]
     return run(*given, integers(lengths), bool(reverse))
 
 

@@ -12,7 +12,7 @@ from .common import ended, time
 from .compiling import inlined, jit
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import split
-from .pack import pack_columns, pack_rows, panel_width, panels_of
+from .pack import pack_columns, pack_rows, padded, panel_width, panels_of
 from .recurrence import cut_lanes, cut_panels, flat, products, trimmed, weight_gradient, weight_workspace
 from .simd import vector_loop
 from .threads import GANG, finish, take
@@ -23,7 +23,7 @@ def forward(h: Any, c: Any, gates: Any, w_hh: Any, h0: Any, c0: Any, lengths: An
     """gates holds the input products, and then the gates."""
     steps, batch, size = h.shape
     cut = split(steps, batch, size, 4)
-    columns = 4 * panels_of(size, w_hh) * panel_width(w_hh)
+    columns = 4 * padded(size, h.dtype)
     packed, sums = scratch(h.dtype, size * columns, batch * columns)
     arrays = flat(h, c, gates, w_hh, h0, c0)
     GANG.run(_forward, cut.parts, cut.by_units, *cut, h.shape, reverse, *arrays, packed, sums, lengths)
@@ -45,10 +45,10 @@ def backward(
     """Returns d_xw, dw_hh, dh0, dc0."""
     steps, batch, size = h.shape
     cut = split(steps, batch, size, 4)
-    padded = panels_of(size, w_hh) * panel_width(w_hh)
-    d_xw, dw_hh = empty(gates.shape, h.dtype), empty((4 * size, padded), h.dtype)
+    columns = padded(size, h.dtype)
+    d_xw, dw_hh = empty(gates.shape, h.dtype), empty((4 * size, columns), h.dtype)
     dh_carry, dc_carry = dh_last.copy(), dc_last.copy()
-    packed, sums, *room = scratch(h.dtype, 4 * size * padded, batch * padded, *weight_workspace(cut.parts, padded))
+    packed, sums, *room = scratch(h.dtype, 4 * size * columns, batch * columns, *weight_workspace(cut.parts, columns))
     sums[:] = 0
     given, results = flat(dh, h, c, gates, w_hh, h0, c0), flat(d_xw, dw_hh, dh_carry, dc_carry)
     GANG.run(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .compiling import inlined, jit
 from .gemm import VECTORS, WIDTH32, WIDTH64
 from .simd import copy, transpose
@@ -19,6 +21,12 @@ def panel_width(array):
 def panels_of(columns, array):
     """How many panels hold so many columns."""
     return -(-columns // panel_width(array))
+
+
+def padded(columns: int, dtype: Any) -> int:
+    """The same in Python: the columns of whole panels, for arrays of a dtype."""
+    width = WIDTH32 if dtype.itemsize == 4 else WIDTH64
+    return -(-columns // width) * width
 
 
 @jit

@@ -14,7 +14,7 @@ import numpy as np
 from .common import plain
 from .compiling import jit
 from .gemm import multiply
-from .pack import pack_columns, pack_rows, panel_width, panels_of
+from .pack import pack_columns, pack_rows, padded, panel_width, panels_of
 from .recurrence import CHUNK, ROWS
 from .simd import HOST, copy
 from .threads import GANG, finish, take, thread_count
@@ -40,20 +40,18 @@ def matmul(a: Any, b: Any, /) -> Any:
     m = a.size // inner if inner else 0
     if HOST is None or m < FEW_ROWS or m * inner * n <= SMALL or a.itemsize not in (4, 8):
         return np.matmul(a, b)
-    if a.ndim > 2:
-        return _large(a.reshape(m, inner), b).reshape(*a.shape[:-1], n)
-    return _large(a, b)
+    out = empty((*a.shape[:-1], n), a.dtype)
+    _multiply(a.reshape(m, inner), b, out.reshape(-1))
+    return out
 
 
-def _large(a: Any, b: Any) -> Any:
+def _multiply(a: Any, b: Any, out: Any) -> None:
     (m, inner), n = a.shape, b.shape[1]
     (a, a_by_rows), (b, b_by_rows) = _row(a), _row(b)
-    out = empty((m, n), a.dtype)
     parts = min(thread_count(), m // FEW_ROWS) if m * inner * n >= 4 * SMALL else 1
-    width = panel_width(a)
-    room = scratch(a.dtype, CHUNK * panels_of(n, a) * width, parts * CHUNK * ROWS, parts * ROWS * width)
-    GANG.run(_product, parts, False, parts, (m, inner, n), a, a_by_rows, b, b_by_rows, out.reshape(-1), tuple(room))
-    return out
+    width = padded(1, a.dtype)
+    room = scratch(a.dtype, CHUNK * padded(n, a.dtype), parts * CHUNK * ROWS, parts * ROWS * width)
+    GANG.run(_product, parts, False, parts, (m, inner, n), a, a_by_rows, b, b_by_rows, out, tuple(room))
 
 
 def _row(matrix: Any) -> tuple[Any, bool]:

@@ -13,7 +13,7 @@ from .common import ended, time
 from .compiling import jit
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import Split, split
-from .pack import pack_rows, panel_width, panels_of
+from .pack import pack_rows, padded, panel_width, panels_of
 from .recurrence import cut_lanes, cut_panels, flat, products
 from .simd import BITS, vector_loop
 from .slices import BROAD, slices, times_broad, times_group, times_narrow, transpose, vector_width
@@ -71,8 +71,8 @@ def _earlier(n, shape, reverse, h, h0):
 def dense(h: Any, w: Any, h0: Any, leak: Any, lengths: Any, reverse: bool, kind: int, leaky: bool) -> None:
     """h holds the input products, and then the states. w: (N, N)."""
     cut = split(*h.shape, 1)
-    padded = panels_of(h.shape[2], w) * panel_width(w)
-    packed, sums = scratch(h.dtype, h.shape[2] * padded, h.shape[1] * padded)
+    columns = padded(h.shape[2], h.dtype)
+    packed, sums = scratch(h.dtype, h.shape[2] * columns, h.shape[1] * columns)
     arrays = flat(h, w, h0, leak)
     GANG.run(_dense, cut.parts, cut.by_units, *cut, h.shape, reverse, kind, leaky, *arrays, packed, sums, lengths)
 

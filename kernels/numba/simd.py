@@ -96,6 +96,17 @@ class Vectors:
         function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.fma.{self.suffix}")
         return Vector(self, self.builder.call(function, values))
 
+    def sqrt(self, x: Vector) -> Vector:
+        """The square root, correctly rounded."""
+        kind = ir.FunctionType(self.type, [self.type])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.sqrt.{self.suffix}")
+        return Vector(self, self.builder.call(function, [x.value]))
+
+    def in_double(self, x: Vector) -> Vector:
+        """The same numbers as float64."""
+        wide = Vectors(self.builder, ir.DoubleType(), self.lanes)
+        return x if self.double else Vector(wide, self.builder.fpext(x.value, wide.type))
+
     def lift(self, x: Any) -> Vector:
         """A Python number becomes a vector."""
         return x if isinstance(x, Vector) else self.constant(x)
@@ -218,38 +229,92 @@ def vector_loop(name: str, streams: int, body: Callable[..., None], numbers: int
     body: takes `Vectors`, a `Stream` for each array, `numbers` integers of the program, and `factors` numbers of the
         arrays' type, each a `Vector` with the same number in every lane.
     """
-    arguments = [f"{letter}{k}" for k in range(streams) for letter in ("array", "start")]
-    arguments += [f"number{k}" for k in range(numbers)] + [f"factor{k}" for k in range(factors)] + ["n"]
 
     def typed(typing: Any, *kinds: Any) -> Any:
-        arrays = kinds[: 2 * streams : 2]
-        scalars = [types.intp] * numbers + [arrays[0].dtype] * factors + [types.intp]
-        pairs = [each for array in arrays for each in (array, types.intp)]
-
         def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
-            pointers = [
-                element_pointer(context, builder, array, given[2 * k], given[2 * k + 1])
-                for k, array in enumerate(arrays)
-            ]
-            element = context.get_data_type(arrays[0].dtype)
-            width = lanes_of(arrays[0])
-            n = given[-1]
-            whole = builder.mul(builder.sdiv(n, LONG(width)), LONG(width))
-
-            def along(lanes: int, start: Any, stop: Any) -> None:
-                vectors = Vectors(builder, element, lanes)
-                with cgutils.for_range_slice(builder, start, stop, LONG(lanes), intp=LONG, inc=True) as (index, _):
-                    places = [Stream(vectors, builder.gep(pointer, [index])) for pointer in pointers]
-                    scale = [vectors.broadcast(each) for each in given[2 * streams + numbers : -1]]
-                    body(vectors, *places, *given[2 * streams : 2 * streams + numbers], *scale)
-
-            along(width, LONG(0), whole)
-            along(1, whole, n)
+            _along(context, builder, kinds[: 2 * streams : 2], given, streams, numbers, body)
             return context.get_dummy_value()
 
-        return signature(types.void, *pairs, *scalars), generate
+        return signature(types.void, *_arguments(kinds, streams, numbers, factors)), generate
 
-    # Numba reads the number of arguments off the function's signature
+    return _intrinsic(name, streams, numbers, factors, typed)
+
+
+def vector_fold(
+    name: str, streams: int, body: Callable[..., Vector], relation: str = "", factors: int = 0, double: bool = False
+) -> Any:
+    """Like `vector_loop`, but returns the sum over all elements of what `body` returns, or one of its values.
+
+    relation: "" adds; ">" keeps the largest of the values (that of no elements is -inf), "<" the smallest.
+    double: whether body returns `Vectors.in_double`, so that the sum is a float64.
+    Every lane is folded in order, then the lanes, then the tail: the order depends on n alone.
+    """
+
+    def typed(typing: Any, *kinds: Any) -> Any:
+        kind = types.float64 if double else kinds[0].dtype
+
+        def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
+            element = context.get_data_type(kind)
+            start = {"": 0.0, ">": -math.inf, "<": math.inf}[relation]
+            places = {}  # where the totals are, by the number of lanes
+            for lanes in (lanes_of(kinds[0]), 1):
+                vectors = Vectors(builder, element, lanes)
+                places[lanes] = cgutils.alloca_once_value(builder, vectors.constant(start).value)
+
+            def fold(v: Vectors, *given: Any) -> None:
+                new = body(v, *given)
+                before = Vector(new.vectors, builder.load(places[v.lanes]))
+                total = new.vectors.select(relation, new, before, new, before) if relation else before + new
+                builder.store(total.value, places[v.lanes])
+
+            _along(context, builder, kinds[: 2 * streams : 2], given, streams, 0, fold)
+            one = Vectors(builder, element, 1)
+            total = None
+            for lanes, place in places.items():
+                value = builder.load(place)
+                for k in range(lanes):
+                    each = one.broadcast(builder.extract_element(value, ir.IntType(32)(k)))
+                    if total is None:
+                        total = each
+                    else:
+                        total = one.select(relation, each, total, each, total) if relation else total + each
+            return builder.extract_element(total.value, ir.IntType(32)(0))
+
+        return signature(kind, *_arguments(kinds, streams, 0, factors)), generate
+
+    return _intrinsic(name, streams, 0, factors, typed)
+
+
+def _arguments(kinds: Any, streams: int, numbers: int, factors: int) -> list[Any]:
+    """Their Numba types: arrays and where they start, integers, numbers of the arrays' type, and n."""
+    arrays = kinds[: 2 * streams : 2]
+    pairs = [each for array in arrays for each in (array, types.intp)]
+    return [*pairs, *[types.intp] * numbers, *[arrays[0].dtype] * factors, types.intp]
+
+
+def _along(
+    context: Any, builder: Any, arrays: Any, given: Any, streams: int, numbers: int, body: Callable[..., None]
+) -> None:
+    """Emit `body` for whole vectors, and then for one element at a time."""
+    pointers = [
+        element_pointer(context, builder, array, given[2 * k], given[2 * k + 1]) for k, array in enumerate(arrays)
+    ]
+    element = context.get_data_type(arrays[0].dtype)
+    width = lanes_of(arrays[0])
+    n = given[-1]
+    whole = builder.mul(builder.sdiv(n, LONG(width)), LONG(width))
+    for lanes, start, stop in ((width, LONG(0), whole), (1, whole, n)):
+        vectors = Vectors(builder, element, lanes)
+        scale = [vectors.broadcast(each) for each in given[2 * streams + numbers : -1]]
+        with cgutils.for_range_slice(builder, start, stop, LONG(lanes), intp=LONG, inc=True) as (index, _):
+            places = [Stream(vectors, builder.gep(pointer, [index])) for pointer in pointers]
+            body(vectors, *places, *given[2 * streams : 2 * streams + numbers], *scale)
+
+
+def _intrinsic(name: str, streams: int, numbers: int, factors: int, typed: Callable[..., Any]) -> Any:
+    """Numba reads the number of arguments off the function's signature."""
+    arguments = [f"{letter}{k}" for k in range(streams) for letter in ("array", "start")]
+    arguments += [f"number{k}" for k in range(numbers)] + [f"factor{k}" for k in range(factors)] + ["n"]
     namespace: dict[str, Any] = {"typed": typed}
     exec(f"def {name}(typing, {', '.join(arguments)}):\n    return typed(typing, {', '.join(arguments)})", namespace)
     return intrinsic(namespace[name])

@@ -27,6 +27,7 @@ LINE = 16  # int64s: two cache lines, since processors fetch lines in pairs
 SPINS = 500  # pauses before a waiting thread gives way
 STALLED = 64  # times that it gives way before it counts the other thread as stalled
 IDLE = 20_000  # pauses, about half a millisecond, before a thread without work goes to sleep
+PASS = 1 << 18  # numbers of one pass over memory from which on threads share it
 ALONE = 1024  # kernels at most that run on one thread after stalls
 
 
@@ -78,6 +79,11 @@ def finish(board, part, phase):
 def thread_count() -> int:
     """Threads that a kernel may use: NUMBA_NUM_THREADS, by default the cores of this process."""
     return int(config.NUMBA_NUM_THREADS)
+
+
+def share(rows: int, size: int) -> int:
+    """Threads for one pass over `size` numbers in so many rows; one where a thread that has slept comes too late."""
+    return max(1, min(thread_count(), rows)) if size >= PASS else 1
 
 
 class Gang:

@@ -21,7 +21,7 @@ _lock = threading.Lock()
 class _Block:
     """Memory that goes back to the pool when the last array on it is gone."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: Any, size: int) -> None:
         global _held
         with _lock:
             waiting = _free.get(size)
@@ -32,7 +32,7 @@ class _Block:
             self._memory = np.empty(size + ALIGNMENT, dtype=np.uint8)
         self._size = size
         address = -(-self._memory.ctypes.data // ALIGNMENT) * ALIGNMENT
-        self.__array_interface__ = {"shape": (size,), "typestr": "|u1", "data": (address, False), "version": 3}
+        self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "data": (address, False), "version": 3}
 
     def __del__(self) -> None:
         global _held
@@ -53,7 +53,15 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     """An uninitialised array; from the pool if it is large."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    return np.asarray(_Block(size)).view(dtype).reshape(shape) if size >= POOLED else np.empty(shape, dtype)
+    return np.asarray(_Block(shape, dtype, size)) if size >= POOLED else np.empty(shape, dtype)
+
+
+def aligned(size: int, dtype: Any) -> Any:
+    """An uninitialised one-dimensional array that starts on a cache line."""
+    dtype = np.dtype(dtype)
+    raw = np.empty(size * dtype.itemsize + ALIGNMENT, dtype=np.uint8)
+    skipped = -raw.ctypes.data % ALIGNMENT
+    return raw[skipped : skipped + size * dtype.itemsize].view(dtype)
 
 
 class _Scratch(threading.local):
@@ -68,14 +76,13 @@ _scratch = _Scratch()
 def scratch(dtype: Any, *sizes: int) -> list[Any]:
     """Uninitialised one-dimensional arrays, each on a cache line of its own, until the thread's next call."""
     dtype = np.dtype(dtype)
+    width = dtype.itemsize
     starts = [0]
     for size in sizes:
-        starts.append(starts[-1] - (-size * dtype.itemsize // ALIGNMENT) * ALIGNMENT)
+        starts.append(starts[-1] - (-size * width // ALIGNMENT) * ALIGNMENT)
     memory = _scratch.memory
     if memory.nbytes < starts[-1]:
-        raw = np.empty(starts[-1] + ALIGNMENT, dtype=np.uint8)
-        skipped = -raw.__array_interface__["data"][0] % ALIGNMENT
-        memory = raw[skipped : skipped + starts[-1]]
+        memory = aligned(starts[-1], np.uint8)
         if starts[-1] <= SCRATCH:
             _scratch.memory = memory
-    return [np.ndarray(size, dtype, memory, start) for size, start in zip(sizes, starts)]
+    return [memory[start : start + size * width].view(dtype) for size, start in zip(sizes, starts)]

@@ -293,6 +293,14 @@ def test_scratch_arrays_start_on_a_cache_line_and_do_not_overlap():
     assert all((array == value).all() for value, array in enumerate(arrays))
 
 
+def test_states_of_another_precision_are_cast(level):
+    for kind, options in KINDS:
+        given, cotangents = drawn(kind, (3, 2, 17))
+        mixed = [given[0], *[array.astype("float32") for array in given[1:]]]  # drawn so that float32 holds them
+        wanted = both_ways(compiled, kind, given, cotangents, None, False, *options)
+        assert_same(both_ways(compiled, kind, mixed, cotangents, None, False, *options), wanted)
+
+
 # ---- hosts
 
 
@@ -312,7 +320,7 @@ print("agrees")
 @pytest.mark.skipif(HOST is None or HOST.bits < 512, reason="needs a host with AVX-512, to be taken for one without")
 def test_the_fast_path_runs_with_half_as_wide_vectors(tmp_path):
     features = "+avx2,+fma,+avx,+sse4.2,+sse4.1,+ssse3,+sse3,+sse2,+sse,+popcnt,+cx16,+bmi,+bmi2"
-    environment = {**os.environ, "NUMBA_CPU_FEATURES": features, "XDG_CACHE_HOME": str(tmp_path)}
+    environment = {**os.environ, "NUMBA_CPU_FEATURES": features, "TINYGRAD_RNN_CACHE": str(tmp_path)}
     found = subprocess.run([sys.executable, "-c", NARROW], env=environment, capture_output=True, text=True)
     assert found.stdout == "agrees\n", found.stderr
 
@@ -335,6 +343,6 @@ def test_a_cache_that_cannot_be_written_is_said_and_compiles_anyway(monkeypatch)
 
     monkeypatch.setattr(compiling.numba, "njit", njit)
     compiling._say_uncached.cache_clear()
-    with pytest.warns(UserWarning, match="NUMBA_CACHE_DIR"):
+    with pytest.warns(UserWarning, match="TINYGRAD_RNN_CACHE"):
         made = compiling.jit(lambda x: x + 1)
     assert made(2) == 3

@@ -91,7 +91,8 @@ def test_every_kernel_says_what_it_takes_and_returns(name):
     text = inspect.getdoc(getattr(reference, name))
     assert text
     assert "Returns" in text
-    assert name.endswith("_backward") or "(T, B, " in text or name.startswith("influence_update_")
+    if name.split("_")[0] in ("elman", "gru", "lstm", "reservoir"):
+        assert name.endswith("_backward") or "(T, B, " in text
 
 
 @every_way

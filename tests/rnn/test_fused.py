@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import rnn
+from tinygrad_rnn.ops import sequence
 from tinygrad_rnn.ops.sequence import elman_sequence, gru_sequence, lstm_sequence
 
 EPS = float(np.finfo(np.float64).eps)
@@ -162,7 +163,7 @@ SMOOTH = {
 
 def scalar_of_sequence(kind, lengths, reverse, seed=0):
     """A smooth scalar function of every array that a fused record reads, and a point for it."""
-    sequence, gates, parts, options = SMOOTH[kind]
+    run, gates, parts, options = SMOOTH[kind]
     steps, batch, size, hidden = 4, 2, 2, 3
     rng = np.random.default_rng(seed)
     shapes = [(steps, batch, size), *[(batch, hidden)] * parts]
@@ -170,7 +171,7 @@ def scalar_of_sequence(kind, lengths, reverse, seed=0):
     point = [tg.tensor(rng.normal(size=shape)) for shape in shapes]
 
     def scalar(args):
-        outputs = sequence(*args, lengths=lengths, reverse=reverse, **options)
+        outputs = run(*args, lengths=lengths, reverse=reverse, **options)
         return sum((tg.sum(tg.sin((k + 1.0) * y)) for k, y in enumerate(outputs)), tg.tensor(0.0, dtype="float64"))
 
     return scalar, point, [tg.tensor(rng.normal(size=shape)) for shape in shapes]
@@ -226,3 +227,18 @@ def test_hvp_through_the_fused_record_is_symmetric(kind):
     size = sum(float(np.abs(p).sum()) for p in [*left, *right])
     roundings = 2 * 4 * (2 + 3 + 8) + sum(p.size for p in left)
     assert abs(sum(float(p.sum()) for p in left) - sum(float(p.sum()) for p in right)) <= roundings * EPS * size
+
+
+@every_smooth_kind
+@every_way
+@pytest.mark.parametrize("steps", [1, 3], ids=["a step each", "three steps each"])
+def test_a_sweep_by_stretches_of_time_is_the_sweep_over_all_of_it(kind, lengths, reverse, steps, monkeypatch):
+    """Only the order changes in which the contributions of the steps to a weight are added."""
+    scalar, point, _ = scalar_of_sequence(kind, lengths, reverse)
+    wanted = tg.grad(scalar)(point)
+    gates = SMOOTH[kind][1]
+    monkeypatch.setattr(sequence, "STRETCH", steps * 2 * gates * 3 * 8)  # lanes, gates, units, bytes
+    for found, whole in zip(tg.grad(scalar)(point), wanted, strict=True):
+        roundings = 2 * 4 * (2 + 3 + 8)
+        scale = max(1.0, float(np.abs(whole.numpy()).max()))
+        assert np.abs(found.numpy() - whole.numpy()).max() <= roundings * EPS * scale

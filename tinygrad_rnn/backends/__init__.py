@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import BackendUnavailableError
+from .cupy_backend import CupyBackend
 from .numba_backend import NumbaBackend
 from .numpy_backend import NumpyBackend
 from .protocol import Availability, Backend
 
 __all__ = ["Availability", "Backend", "available", "backend", "fastest", "get", "register", "resolve", "set_backend"]
 
-_registry: dict[str, type[Backend]] = {"numpy": NumpyBackend, "numba": NumbaBackend}
+_registry: dict[str, type[Backend]] = {"numpy": NumpyBackend, "numba": NumbaBackend, "cupy": CupyBackend}
 _instances: dict[str, Backend] = {}
 _default: list[str] = []  # what set_backend chose; empty until then
 

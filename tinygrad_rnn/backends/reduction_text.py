@@ -18,7 +18,7 @@ import numpy as np
 
 __all__ = ["arg_text", "reduction_text", "running_text"]
 
-# The numbers in the texts: blocks of 512 entries; 16 lanes; 40 levels of pairs of blocks; 64 columns that are reduced
+# The numbers in the texts: blocks of 512 entries; 16 lanes; 40 levels of pairs of blocks; 512 columns that are reduced
 # together where the reduced axis is not the last one in memory.
 
 
@@ -97,7 +97,7 @@ def merge(into, a, b, width):
 @njit(error_model="numpy")
 def columns(address, step, across, n, width, lanes, pairs):
     """Reduce n rows of `width` entries, column by column in the order of `rows`. Returns where the totals are."""
-    size = {acc_size} * 64
+    size = {acc_size} * 512
     first = intp_of(lanes)
     kept = intp_of(pairs)
     for block in range((n + 511) // 512):
@@ -161,10 +161,10 @@ def loop(args, dims, steps, data):
             total = rows(pointer(args[0] + j * steps[0], {x_kind}), n, lanes, pairs)
             put(pointer(args[1] + j * steps[1], {y_kind}), 0, {y_kind}({finish}))
     else:
-        wide_lanes = stack({acc}, 1024)
-        wide_pairs = stack({acc}, 2560)
-        for j in range(0, count, 64):
-            width = min(64, count - j)
+        wide_lanes = stack({acc}, 8192)
+        wide_pairs = stack({acc}, 20480)
+        for j in range(0, count, 512):
+            width = min(512, count - j)
             totals = columns(args[0] + j * steps[0], steps[2], steps[0], n, width, wide_lanes, wide_pairs)
             for c in range(width):
                 total = get(totals, c)

@@ -83,7 +83,7 @@ def check_features(layer: str, x: Any, features: int, weight: Tensor) -> None:
         raise ShapeError(
             f"{layer} expected an input of shape (..., {features}); got {tuple(shape)}. {fix}        at {user_line()}"
         )
-    if not str(x.dtype).startswith("float"):
+    if getattr(x.dtype, "kind", "") != "f":
         raise DTypeError(
             f"{layer} expected a floating input; got {x.dtype}. "
             f"Cast it: x.astype(tg.{weight.dtype}), or look integers up in an nn.Embedding.        at {user_line()}"

@@ -75,9 +75,7 @@ def to_backend(x: Tensor, name: str) -> Tensor:
     output = tape.slots
     tape.slots = output + 1
     params = {"target": target}
-    tape.append(
-        Record(_move, (slot,), output, (value,), result, None, params, x._backend, *tape.place, code, lasti)
-    )
+    tape.append(Record(_move, (slot,), output, (value,), result, None, params, x._backend, *tape.place, code, lasti))
     return placed(result, target, tape.ref, output)
 
 

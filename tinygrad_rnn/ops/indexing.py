@@ -98,11 +98,20 @@ def _is_basic(index: tuple[Any, ...]) -> bool:
     return not any(isinstance(part, np.ndarray) for part in index)
 
 
+def _add_at(xp: Any, g: Any, y: Any, x: Any, index: tuple[Any, ...]) -> Any:
+    """The cotangent of x: zeros, and g added at the index."""
+    rows = index[0] if len(index) == 1 else None
+    looked_up = isinstance(rows, np.ndarray) and rows.dtype.kind in "iu" and x.ndim == 2
+    if looked_up and hasattr(xp, "kernel"):  # not under an outer tape, where xp is ops
+        return xp.kernel("embedding_gradient")(g, rows, x.shape[0])
+    return xp.scatter_add(xp.zeros_like(x), index, g)
+
+
 _getitem = primitive(
     "getitem",
     lambda xp, x, index: x[index],
     linear=True,
-    vjp=(lambda xp, g, y, x, index: xp.scatter_add(xp.zeros_like(x), index, g),),
+    vjp=(_add_at,),
     jvp=(lambda xp, d, y, x, index: d[index],),
 )
 

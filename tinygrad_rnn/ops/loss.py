@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,16 +53,10 @@ _cross_entropy = primitive(
         None,
     ),
     jvp=(
-        lambda xp, d, y, x, goal: xp.sum(
-            d * (_softmax(xp, x) * xp.sum(goal, axis=-1, keepdims=True) - goal), axis=-1
-        ),
+        lambda xp, d, y, x, goal: xp.sum(d * (_softmax(xp, x) * xp.sum(goal, axis=-1, keepdims=True) - goal), axis=-1),
         None,
     ),
 )
-
-
-def _at(xp: Any, x: Any, targets: Any) -> Any:
-    return xp.take_along_axis(x, xp.expand_dims(targets, axis=-1), axis=-1)
 
 
 def _minus_one_at(xp: Any, x: Any, targets: Any) -> Any:
@@ -70,11 +65,24 @@ def _minus_one_at(xp: Any, x: Any, targets: Any) -> Any:
     return _softmax(xp, x) - xp.astype(xp.expand_dims(targets, axis=-1) == classes, x.dtype)
 
 
-_class_cross_entropy = primitive(  # the plain case, which never makes a one-hot in the forward
+def _class_cross_entropy_forward(xp: Any, x: Any, targets: Any) -> Any:
+    """The loss, and beside it its slopes, which the backward multiplies by what comes in."""
+    rows = xp.reshape(x, (-1, x.shape[-1])), xp.reshape(targets, (-1,))
+    loss, slopes = xp.kernel("softmax_cross_entropy")(*rows)
+    return xp.reshape(loss, targets.shape), xp.reshape(slopes, x.shape)
+
+
+def _class_cross_entropy_vjp(xp: Any, g: Any, y: Any, x: Any, targets: Any, residual: Any) -> Any:
+    slopes = _minus_one_at(xp, x, targets) if residual is None else residual  # none under an outer tape
+    return xp.expand_dims(g, axis=-1) * slopes, None
+
+
+_class_cross_entropy = primitive(  # the plain case, which needs no goals
     "class_cross_entropy",
-    lambda xp, x, targets: -_at(xp, _log_normalised(xp, x), targets)[..., 0],
-    vjp=(lambda xp, g, y, x, targets: xp.expand_dims(g, axis=-1) * _minus_one_at(xp, x, targets), None),
+    _class_cross_entropy_forward,
+    vjp=_class_cross_entropy_vjp,
     jvp=(lambda xp, d, y, x, targets: xp.sum(d * _minus_one_at(xp, x, targets), axis=-1), None),
+    residual=True,
 )
 
 
@@ -214,16 +222,35 @@ def _normalise_product(xp: Any, v: Any, y: Any, x: Any, axis: tuple[int, ...], e
     return scale * (v - xp.mean(v, axis=axis, keepdims=True) - y * along)
 
 
+def _in_rows(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
+    """x with the normalised axes, which are its last, as one."""
+    return xp.reshape(x, (-1, math.prod(x.shape[x.ndim - len(axis) :])))
+
+
 def _normalise_forward(xp: Any, x: Any, axis: tuple[int, ...], eps: float) -> Any:
-    centred, scale = _spread(xp, x, axis, eps)
-    return centred * scale
+    """The normalised x; and 1 / its standard deviation if a kernel has computed it."""
+    if axis != tuple(range(x.ndim - len(axis), x.ndim)) or not axis:
+        centred, scale = _spread(xp, x, axis, eps)
+        return centred * scale, None
+    y, scale = xp.kernel("layer_norm_forward")(_in_rows(xp, x, axis), eps)
+    return xp.reshape(y, x.shape), scale
+
+
+def _normalise_vjp(
+    xp: Any, g: Any, y: Any, x: Any, axis: tuple[int, ...], eps: float, residual: Any
+) -> tuple[Any, ...]:
+    if residual is None:
+        return (_normalise_product(xp, g, y, x, axis, eps),)
+    dx = xp.kernel("layer_norm_backward")(_in_rows(xp, g, axis), _in_rows(xp, y, axis), residual)
+    return (xp.reshape(dx, x.shape),)
 
 
 _normalise = primitive(
     "normalise",
     _normalise_forward,
-    vjp=(lambda xp, g, y, x, axis, eps: _normalise_product(xp, g, y, x, axis, eps),),
+    vjp=_normalise_vjp,
     jvp=(lambda xp, d, y, x, axis, eps: _normalise_product(xp, d, y, x, axis, eps),),
+    residual=True,
 )
 
 

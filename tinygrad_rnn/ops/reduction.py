@@ -319,11 +319,7 @@ def _extreme(name: str) -> Any:
     return primitive(
         name,
         lambda xp, x, axis, keepdims: getattr(xp, name)(x, axis=axis, keepdims=keepdims),
-        vjp=(
-            lambda xp, g, y, x, axis, keepdims: (
-                _keep(xp, g, x, axis, keepdims) * _shares(xp, y, x, axis, keepdims)
-            ),
-        ),
+        vjp=(lambda xp, g, y, x, axis, keepdims: _keep(xp, g, x, axis, keepdims) * _shares(xp, y, x, axis, keepdims),),
         jvp=(
             lambda xp, d, y, x, axis, keepdims: xp.sum(
                 d * _shares(xp, y, x, axis, keepdims), axis=axis, keepdims=keepdims
@@ -381,9 +377,7 @@ def _weights(xp: Any, y: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> 
 _logsumexp = primitive(
     "logsumexp",
     _logsumexp_forward,
-    vjp=(
-        lambda xp, g, y, x, axis, keepdims: _keep(xp, g, x, axis, keepdims) * _weights(xp, y, x, axis, keepdims),
-    ),
+    vjp=(lambda xp, g, y, x, axis, keepdims: _keep(xp, g, x, axis, keepdims) * _weights(xp, y, x, axis, keepdims),),
     jvp=(
         lambda xp, d, y, x, axis, keepdims: xp.sum(
             d * _weights(xp, y, x, axis, keepdims), axis=axis, keepdims=keepdims

@@ -7,6 +7,7 @@ forward mode, is `rnn.scan` with the step functions below: the equations, writte
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ..errors import DTypeError, ShapeError
@@ -160,27 +161,26 @@ def _check(
     if (b_ih is None) != (b_hh is None):
         raise ShapeError(f"{name} takes both biases or neither")
     biases = () if b_ih is None else (b_ih, b_hh)
-    given = {"xs": xs, "w_ih": w_ih, "w_hh": w_hh, **{f"state {k}": part for k, part in enumerate(state)}}
-    wanted: dict[str, tuple[int, ...]] = {
-        "xs": (*xs.shape[:2], w_ih.shape[-1]),
-        "w_ih": (gates * size, w_ih.shape[-1]),
-        "w_hh": (gates * size, size),
-        **{f"state {k}": (*xs.shape[1:2], size) for k in range(len(state))},
-    }
-    for each, label in zip(biases, ("b_ih", "b_hh")):
-        given[label], wanted[label] = each, (gates * size,)
-    for label, shape in wanted.items():
-        if tuple(given[label].shape) != shape or (label == "xs" and xs.ndim != 3):
-            expected = f"(T, B, {shape[-1]})" if label == "xs" else f"{shape}"
-            raise ShapeError(
-                f"{name} expected {label} of shape {expected}; got {given[label].shape}        at {user_line()}"
-            )
-        if given[label].dtype != w_hh.dtype:
-            raise DTypeError(
-                f"{name} got {label} of {given[label].dtype} and weights of {w_hh.dtype}. "
-                f"Cast one of them: .astype(tg.{w_hh.dtype})        at {user_line()}"
-            )
+    rows, start = gates * size, (*xs.shape[1:2], size)
+    _fits(name, "xs", xs, (*xs.shape[:2], w_ih.shape[-1]), w_hh)
+    _fits(name, "w_ih", w_ih, (rows, w_ih.shape[-1]), w_hh)
+    _fits(name, "w_hh", w_hh, (rows, size), w_hh)
+    for k, part in enumerate(state):
+        _fits(name, f"state {k}", part, start, w_hh)
+    for label, bias in zip(("b_ih", "b_hh"), biases):
+        _fits(name, label, bias, (rows,), w_hh)
     return biases
+
+
+def _fits(name: str, label: str, given: Any, shape: tuple[int, ...], w_hh: Any) -> None:
+    if given.shape != shape or (label == "xs" and len(shape) != 3):
+        expected = f"(T, B, {shape[-1]})" if label == "xs" else f"{shape}"
+        raise ShapeError(f"{name} expected {label} of shape {expected}; got {given.shape}        at {user_line()}")
+    if given.dtype != w_hh.dtype:
+        raise DTypeError(
+            f"{name} got {label} of {given.dtype} and weights of {w_hh.dtype}. "
+            f"Cast one of them: .astype(tg.{w_hh.dtype})        at {user_line()}"
+        )
 
 
 # ---- forward and backward, around the kernels
@@ -188,17 +188,71 @@ def _check(
 
 def _input_products(xp: Any, xs: Any, w_ih: Any, *biases: Any) -> Any:
     """(T, B, I) -> (T, B, G): W_ih x and the biases, for all steps in one product."""
-    products = xp.matmul(xp.reshape(xs, (-1, xs.shape[2])), xp.matrix_transpose(w_ih))
-    if biases:
-        products += sum(biases[1:], biases[0])  # the sum of the small first: one pass over the large
-    return xp.reshape(products, (*xs.shape[:2], -1))
+    steps, batch, size = xs.shape
+    products = xp.matmul(xs.reshape(steps * batch, size), w_ih.T)
+    if len(biases) == 2:
+        products += biases[0] + biases[1]  # the sum of the small first: one pass over the large
+    elif biases:
+        products += biases[0]
+    return products.reshape(steps, batch, -1)
 
 
-def _pull_inputs(xp: Any, d_xw: Any, xs: Any, w_ih: Any, needs: Any) -> tuple[Any, Any]:
-    """Cotangents of xs and of w_ih; that of xs only where it is needed."""
-    flat = xp.reshape(d_xw, (-1, d_xw.shape[2]))
-    dx = xp.reshape(xp.matmul(flat, w_ih), xs.shape) if needs[0] else None
-    return dx, xp.matmul(xp.matrix_transpose(flat), xp.reshape(xs, (-1, xs.shape[2])))
+STRETCH = 16 << 20  # bytes: the cotangents of the input products, the largest arrays of a sweep, exist up to this size
+
+
+def _stretches(products: Any, reverse: bool) -> Iterator[tuple[slice, int | None]]:
+    """Cut time into stretches, the one that ran last first; with each the step that ran before it, None for the start.
+
+    A kernel sweeps back over a stretch as it would over a whole sequence. What it hands on is one state, so the
+    cotangents of the input products need not exist for all steps at once.
+    """
+    steps = len(products)
+    count = max(1, min(steps, STRETCH * steps // max(1, products.nbytes)))
+    if reverse:
+        for first in range(0, steps, count):
+            last = min(first + count, steps)
+            yield slice(first, last), last if last < steps else None
+    else:
+        for last in range(steps, 0, -count):
+            first = max(0, last - count)
+            yield slice(first, last), first - 1 if first else None
+
+
+class _InputGradients:
+    """Cotangents of xs (if needed), of W_ih, of W_hh and of the biases, added up over stretches of time."""
+
+    def __init__(self, xp: Any, xs: Any, w_ih: Any, needs: Any, biased: bool) -> None:
+        self._xp, self._xs, self._w_ih, self._needs, self._biased = xp, xs, w_ih, needs[0], biased
+        self.dx: Any = None
+        self.dw_ih: Any = None
+        self.dw_hh: Any = None
+        self.db: Any = None
+
+    def add(self, part: slice, d_xw: Any, dw_hh: Any) -> None:
+        """Add what the sweep over a stretch has found."""
+        xp, xs = self._xp, self._xs[part]
+        flat = d_xw.reshape(-1, d_xw.shape[2])
+        if self._needs:
+            dx = xp.matmul(flat, self._w_ih).reshape(xs.shape)
+            if len(xs) == len(self._xs):
+                self.dx = dx
+            else:
+                self.dx = xp.empty_like(self._xs) if self.dx is None else self.dx
+                self.dx[part] = dx
+        dw_ih = xp.matmul(flat.T, xs.reshape(-1, xs.shape[2]))
+        db = xp.sum(flat, axis=0) if self._biased else None
+        if self.dw_ih is None:
+            self.dw_ih, self.dw_hh, self.db = dw_ih, dw_hh, db
+        else:
+            self.dw_ih += dw_ih
+            self.dw_hh += dw_hh
+            if self._biased:
+                self.db += db
+
+
+def _counted_from(lengths: Any, first: int) -> Any:
+    """Lengths that remain at step `first`."""
+    return lengths if lengths is None or not first else lengths - first
 
 
 def _within(xp: Any, hs: Any, lengths: Any) -> Any:
@@ -237,11 +291,15 @@ def _elman_vjp(
     needs: Any,
     residual: Any,
 ) -> tuple[Any, ...]:
-    d_xw, dw_hh, dh0 = xp.kernel("elman_backward")(
-        _within(xp, g[0], lengths), g[1], residual, w_hh, h0, lengths, reverse, nonlinearity
-    )
-    dx, dw_ih = _pull_inputs(xp, d_xw, xs, w_ih, needs)
-    return dx, dh0, dw_ih, dw_hh, *[xp.sum(d_xw, axis=(0, 1))] * len(biases)
+    dys, dh = _within(xp, g[0], lengths), g[1]
+    found = _InputGradients(xp, xs, w_ih, needs, bool(biases))
+    for part, before in _stretches(residual, reverse):
+        start, ends = h0 if before is None else residual[before], _counted_from(lengths, part.start)
+        d_xw, dw_hh, dh = xp.kernel("elman_backward")(
+            dys[part], dh, residual[part], w_hh, start, ends, reverse, nonlinearity
+        )
+        found.add(part, d_xw, dw_hh)
+    return found.dx, dh, found.dw_ih, found.dw_hh, *[found.db] * len(biases)
 
 
 def _lstm_forward(
@@ -268,11 +326,14 @@ def _lstm_vjp(
     residual: Any,
 ) -> tuple[Any, ...]:
     hs, cs, gates = residual
-    d_xw, dw_hh, dh0, dc0 = xp.kernel("lstm_backward")(
-        _within(xp, g[0], lengths), g[1], g[2], hs, cs, gates, w_hh, h0, c0, lengths, reverse
-    )
-    dx, dw_ih = _pull_inputs(xp, d_xw, xs, w_ih, needs)
-    return dx, dh0, dc0, dw_ih, dw_hh, *[xp.sum(d_xw, axis=(0, 1))] * len(biases)
+    dys, dh, dc = _within(xp, g[0], lengths), g[1], g[2]
+    found = _InputGradients(xp, xs, w_ih, needs, bool(biases))
+    for part, before in _stretches(gates, reverse):
+        start = (h0, c0) if before is None else (hs[before], cs[before])
+        given = dys[part], dh, dc, hs[part], cs[part], gates[part], w_hh, *start, _counted_from(lengths, part.start)
+        d_xw, dw_hh, dh, dc = xp.kernel("lstm_backward")(*given, reverse)
+        found.add(part, d_xw, dw_hh)
+    return found.dx, dh, dc, found.dw_ih, found.dw_hh, *[found.db] * len(biases)
 
 
 def _gru_forward(
@@ -305,15 +366,18 @@ def _gru_vjp(
     residual: Any,
 ) -> tuple[Any, ...]:
     hs, gates, inner = residual
-    d_xw, dw_hh, db_hn, dh0 = xp.kernel("gru_backward")(
-        _within(xp, g[0], lengths), g[1], hs, gates, inner, w_hh, h0, lengths, reverse, reset_after
-    )
-    dx, dw_ih = _pull_inputs(xp, d_xw, xs, w_ih, needs)
+    dys, dh, db_hn = _within(xp, g[0], lengths), g[1], None
+    found = _InputGradients(xp, xs, w_ih, needs, bool(biases))
+    for part, before in _stretches(gates, reverse):
+        start, ends = h0 if before is None else hs[before], _counted_from(lengths, part.start)
+        given = dys[part], dh, hs[part], gates[part], inner[part], w_hh, start, ends
+        d_xw, dw_hh, db, dh = xp.kernel("gru_backward")(*given, reverse, reset_after)
+        db_hn = db if db_hn is None else db_hn + db
+        found.add(part, d_xw, dw_hh)
     if not biases:
-        return dx, dh0, dw_ih, dw_hh
-    db_ih = xp.sum(d_xw, axis=(0, 1))
-    db_hh = xp.concat([db_ih[: 2 * h0.shape[1]], db_hn])
-    return dx, dh0, dw_ih, dw_hh, db_ih, db_hh
+        return found.dx, dh, found.dw_ih, found.dw_hh
+    db_hh = xp.concat([found.db[: 2 * h0.shape[1]], db_hn])
+    return found.dx, dh, found.dw_ih, found.dw_hh, found.db, db_hh
 
 
 # ---- the composed forms: the only loop over time is rnn.scan

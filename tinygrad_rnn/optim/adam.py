@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ..errors import ArgumentError
@@ -31,6 +30,8 @@ class Adam(Optimizer):
     [0.75, 1.25]
     """
 
+    decoupled = False  # whether weight decay acts beside the gradient's step, and not through it
+
     def __init__(
         self,
         parameters: Any,
@@ -50,10 +51,21 @@ class Adam(Optimizer):
         fraction("betas[1]", betas[1])
         positive(options, "eps")
 
-    def update(self, xp: Any, value: Any, gradient: Any, state: State, options: dict[str, Any]) -> tuple[Any, State]:
-        if options["weight_decay"]:
-            gradient = gradient + options["weight_decay"] * value
-        return _adam(xp, value, gradient, state, options)
+    def update_all(
+        self, xp: Any, values: list[Any], gradients: list[Any], states: list[State], options: dict[str, Any]
+    ) -> list[tuple[Any, State]]:
+        steps = [state.get("step", 0) + 1 for state in states]
+        old = [
+            [state[name] if state else xp.zeros_like(value) for value, state in zip(values, states)] for name in _KEPT
+        ]
+        numbers = options["lr"], *options["betas"], options["eps"], options["weight_decay"], self.decoupled
+        new = xp.kernel("adam_step")(values, gradients, *old, steps, *numbers)
+        return [
+            (value, {"step": step, "mean": mean, "square": square}) for value, mean, square, step in zip(*new, steps)
+        ]
+
+
+_KEPT = "mean", "square"  # what is kept of a parameter beside the number of its steps
 
 
 class AdamW(Adam):
@@ -69,6 +81,8 @@ class AdamW(Adam):
     0.75
     """
 
+    decoupled = True
+
     def __init__(
         self,
         parameters: Any,
@@ -78,18 +92,3 @@ class AdamW(Adam):
         weight_decay: float = 1e-2,
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay)
-
-    def update(self, xp: Any, value: Any, gradient: Any, state: State, options: dict[str, Any]) -> tuple[Any, State]:
-        if options["weight_decay"]:
-            value = value * (1 - options["lr"] * options["weight_decay"])
-        return _adam(xp, value, gradient, state, options)
-
-
-def _adam(xp: Any, value: Any, gradient: Any, state: State, options: dict[str, Any]) -> tuple[Any, State]:
-    beta1, beta2 = options["betas"]
-    step = state.get("step", 0) + 1
-    mean = beta1 * state.get("mean", 0.0) + (1 - beta1) * gradient
-    square = beta2 * state.get("square", 0.0) + (1 - beta2) * (gradient * gradient)
-    scale = options["lr"] / (1 - beta1**step)
-    root = xp.sqrt(square) / math.sqrt(1 - beta2**step) + options["eps"]
-    return value - scale * (mean / root), {"step": step, "mean": mean, "square": square}

@@ -10,8 +10,6 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from .. import backends
 from ..apply import placed
 from ..errors import ArgumentError, GradientError
@@ -113,16 +111,13 @@ def global_norm(gradients: Iterable[Any]) -> float:
     >>> tg.optim.global_norm([tg.tensor([3.0]), None, tg.tensor([[4.0]])])
     5.0
     """
-    arrays = [_array_of(each) for each in gradients if each is not None]
-    with np.errstate(over="ignore"):
-        total = sum(float(xp.sum(xp.square(xp.astype(g, "float64")))) for xp, g in arrays)
-    if math.isinf(total):  # the squares of float64 entries above 1e154 overflow: measure in units of the largest
-        largest = max(float(xp.max(xp.abs(g))) for xp, g in arrays if g.size)
-        if math.isfinite(largest):
-            return largest * math.sqrt(
-                sum(float(xp.sum(xp.square(xp.astype(g, "float64") / largest))) for xp, g in arrays)
-            )
-    return math.sqrt(total)
+    alike: dict[Any, list[Any]] = {}  # those that one kernel takes together
+    for each in gradients:
+        if each is not None:
+            xp, g = _array_of(each)
+            alike.setdefault((xp, g.dtype), []).append(g)
+    norms = [float(xp.kernel("global_norm")(arrays)) for (xp, _), arrays in alike.items()]
+    return norms[0] if len(norms) == 1 else math.hypot(*norms)
 
 
 # ---- small parts

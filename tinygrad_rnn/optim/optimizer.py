@@ -56,6 +56,15 @@ class Optimizer:
         """
         raise TypeError(f"{type(self).__name__} must define update(xp, value, gradient, state, options)")
 
+    def update_all(
+        self, xp: Any, values: list[Any], gradients: list[Any], states: list[State], options: dict[str, Any]
+    ) -> list[tuple[Any, State]]:
+        """Return what `update` does for every parameter. A subclass that has a kernel defines this one in its place.
+
+        values, gradients, states: of each parameter; all arrays of one dtype and backend.
+        """
+        return [self.update(xp, *each, options) for each in zip(values, gradients, states)]
+
     # ---- what a user calls
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
@@ -110,18 +119,22 @@ class Optimizer:
         for a gradient that does not; then nothing has changed.
         """
         found = self._matched(gradients)
-        changed = []
+        changed: list[tuple[Parameter, tuple[Any, State]]] = []
         for group in self.param_groups:
             options = {key: _plain(value) for key, value in group.items()}
+            alike: dict[Any, list[tuple[Any, ...]]] = {}  # those that one kernel takes together
             for parameter in group["params"]:
                 gradient = found.get(id(parameter))
                 if gradient is None:
                     continue
                 array = _array_for(parameter, gradient)
                 state = _at_home(self.state.get(parameter, {}), parameter)
-                xp = parameter._backend.xp
-                changed.append((parameter, *self.update(xp, parameter._array, array, state, options)))
-        for parameter, value, state in changed:
+                kind = parameter._backend, parameter.dtype
+                alike.setdefault(kind, []).append((parameter, parameter._array, array, state))
+            for (backend, _), each in alike.items():
+                parameters, values, arrays, states = map(list, zip(*each))
+                changed += zip(parameters, self.update_all(backend.xp, values, arrays, states, options))
+        for parameter, (value, state) in changed:
             parameter.assign(value)
             self.state[parameter] = state
 

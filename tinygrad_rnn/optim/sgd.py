@@ -55,15 +55,10 @@ class SGD(Optimizer):
                 f"dampening={options['dampening']}"
             )
 
-    def update(self, xp: Any, value: Any, gradient: Any, state: State, options: dict[str, Any]) -> tuple[Any, State]:
-        lr, momentum, decay = options["lr"], options["momentum"], options["weight_decay"]
-        if decay:
-            gradient = gradient + decay * value
-        if momentum:
-            if "momentum" in state:
-                buffer = momentum * state["momentum"] + (1 - options["dampening"]) * gradient
-            else:
-                buffer = xp.asarray(gradient, copy=True)  # the caller may still write to its gradient
-            state = {"momentum": buffer}
-            gradient = gradient + momentum * buffer if options["nesterov"] else buffer
-        return value - lr * gradient, state
+    def update_all(
+        self, xp: Any, values: list[Any], gradients: list[Any], states: list[State], options: dict[str, Any]
+    ) -> list[tuple[Any, State]]:
+        buffers = [state.get("momentum") for state in states]
+        numbers = [options[name] for name in ("lr", "momentum", "dampening", "weight_decay", "nesterov")]
+        new, buffers = xp.kernel("sgd_step")(values, gradients, buffers, *numbers)
+        return list(zip(new, [{"momentum": buffer} for buffer in buffers] or states))

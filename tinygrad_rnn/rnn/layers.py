@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import ops
+from ..apply import placed
 from ..errors import DTypeError, ShapeError
 from ..nn import init
 from ..nn.dropout import Dropout
@@ -158,7 +159,8 @@ class Recurrent(Module):
                 learned = [ops.unstack(getattr(self, name)) for name in ("h_0", "c_0")[: self.parts]]
                 one = (batch, self.hidden_size)
                 return list(zip(*[[ops.broadcast_to(row, one) for row in part] for part in learned]))
-            zeros = ops.zeros((batch, self.hidden_size), dtype=weight.dtype, backend=weight.backend)
+            backend = weight._backend
+            zeros = placed(backend.xp.zeros((batch, self.hidden_size), dtype=weight.dtype), backend)
             return [(zeros,) * self.parts] * rows
         parts = state if isinstance(state, (tuple, list)) else (state,)
         wanted_shape = (rows, batch, self.hidden_size) if batched else (rows, self.hidden_size)

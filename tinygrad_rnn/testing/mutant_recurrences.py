@@ -159,25 +159,23 @@ def _kernels() -> Iterator[Mutant]:
         - total = da[first].T @ h0
         + total = 0 * (da[first].T @ h0)
         """)  # fmt: skip
-    yield from _edits("kernel", sequence._lstm_vjp, of_lstm, """
-        bias gradient averaged
-        - xp.sum(d_xw, axis=(0, 1))
-        + xp.mean(d_xw, axis=(0, 1))
-        """)  # fmt: skip
     yield from _edits("kernel", sequence._gru_vjp, ("gru_sequence", "GRU(after)"), """
         both biases get the same
-        - xp.concat([db_ih[: 2 * h0.shape[1]], db_hn])
-        + db_ih
+        - xp.concat([found.db[: 2 * h0.shape[1]], db_hn])
+        + found.db
         """)  # fmt: skip
     yield from _edits("kernel", sequence._elman_vjp, of_elman, """
         outputs past a lane's end count
         - _within(xp, g[0], lengths)
         + g[0]
         """)  # fmt: skip
-    yield from _edits("kernel", sequence._pull_inputs, every, """
+    yield from _edits("kernel", sequence._InputGradients.add, every, """
         the last step is forgotten
-        - xp.reshape(xp.matmul(flat, w_ih), xs.shape) if
-        + xp.reshape(xp.matmul(flat, w_ih), xs.shape) * (xp.arange(len(xs)) < len(xs) - 1)[:, None, None] if
+        - xp.matmul(flat, self._w_ih).reshape(xs.shape)
+        + xp.matmul(flat, self._w_ih).reshape(xs.shape) * (xp.arange(len(xs)) < len(xs) - 1)[:, None, None]
+        bias gradient averaged
+        - xp.sum(flat, axis=0)
+        + xp.mean(flat, axis=0)
         """)  # fmt: skip
 
 
