@@ -9,13 +9,15 @@ the sweep sums and casts every cotangent to its input's shape and dtype, once, f
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
 from .apply import _tensors, apply, unary
 from .composed import pull_composed, push_composed
 from .errors import ArgumentError, GradientError
-from .tape import ONE, Record, is_library_file, state, user_frame
+from .tape import ONE, Record, is_library_file, state
 
 registry: dict[str, Primitive] = {}  # every primitive by its name
 
@@ -66,8 +68,7 @@ class Primitive:
         if differentiable and composed is None:
             self._check_rules()
         self._vjp_extras = _extras(vjp)
-        made_in = user_frame(1).f_code.co_filename
-        self.builtin = is_library_file(made_in) or "importlib" in made_in
+        self.builtin = _made_at_import()
         if name in registry and registry[name].builtin:
             raise ArgumentError(f'"{name}" is one of the library\'s own primitives; choose another name')
         registry[name] = self
@@ -250,6 +251,16 @@ def _chained(
 def _guarded_product(xp: Any, d: Any, slope: Any) -> Any:
     """d * slope with zero for d = 0, where the slope may be infinite."""
     return xp.where(d == 0, xp.zeros_like(d), d * slope)
+
+
+def _made_at_import() -> bool:
+    """Whether a module of this library makes the primitive while it is loaded."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and is_library_file(frame.f_code.co_filename):
+        if frame.f_code.co_name == "<module>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _registered(name: str) -> Primitive:

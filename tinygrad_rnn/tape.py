@@ -356,9 +356,9 @@ def _mark_tapes() -> None:
         tape = tape.outer
 
 
-_HOME = str(Path(__file__).resolve().parent)
-_KERNELS = str(Path(__file__).resolve().parent.parent / "kernels")
-_EXAMPLES = str(Path(__file__).resolve().parent / "examples")
+_HOME = str(Path(__file__).resolve().parent / "_")[:-1]  # with the separator: a folder beside it may begin alike
+_KERNELS = str(Path(__file__).resolve().parent.parent / "kernels" / "_")[:-1]
+_EXAMPLES = str(Path(__file__).resolve().parent / "examples" / "_")[:-1]
 
 
 @functools.cache  # a walk up the stack then costs one look-up a frame

@@ -49,7 +49,7 @@ def run(pytester, monkeypatch):
     def start(ini, text, *options):
         pytester.makeini(ini)
         pytester.makepyfile(text)
-        return pytester.runpytest_subprocess("-p", "_tinygrad_rnn_pytest", *options)
+        return pytester.runpytest_subprocess("-p", "no:tinygrad_rnn", "-p", "_tinygrad_rnn_pytest", *options)
 
     return start
 

@@ -389,8 +389,8 @@ def cells(
     >>> from hypothesis import find
     >>> case = find(cells(["lstm"]), lambda case: case.steps >= 2)
     >>> cell, xs, loss = case.run(1)
-    >>> type(cell).__name__, case.xs.shape, xs.shape
-    ('LSTMCell', (2, 1, 1), (1, 1, 1))
+    >>> type(cell).__name__, case.xs.shape[0], xs.shape[0]
+    ('LSTMCell', 2, 1)
     """
     names = [*CELLS, "stacked"] if kinds is None else list(kinds)
     if unknown := [name for name in names if name != "stacked" and name not in CELLS]:
