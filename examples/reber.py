@@ -131,7 +131,7 @@ def main(run: gallery.Run) -> None:
                            ok=run.quick or solved < seeds)  # fmt: skip
         if embedded:
             axes.axhline(50, color="#868e96", linestyle="--", linewidth=1)
-            axes.annotate("guess of the last but one", (0, 50), xytext=(4, 4), textcoords="offset points")
+            axes.annotate("dashed: the last but one symbol is a guess", (0.03, 0.34), xycoords="axes fraction")
         axes.set(title=grammar, xlabel="strings seen", xlim=(0, None), ylim=(0, 103))
     figure.axes[0].set_ylabel(f"strings right in %, mean of {seeds}")
     figure.axes[0].legend(loc="lower right")
