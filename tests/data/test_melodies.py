@@ -33,7 +33,7 @@ TABLE = {
 def test_the_representation_of_pitch_is_the_papers_table():
     found = pitch_vectors(list(TABLE))
     for row, (height, chroma, fifths) in zip(found, TABLE.values()):
-        assert row[0] == pytest.approx(height, abs=1e-3)
+        assert row[0] == pytest.approx(height, abs=1e-3)  # the table has three decimals, not all rounded
         np.testing.assert_array_equal(row[1:], [1 if sign == "+" else -1 for sign in chroma + fifths])
 
 

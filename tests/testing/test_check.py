@@ -272,7 +272,7 @@ def test_the_taylor_remainder_tells_right_from_wrong():
 
 
 def test_tolerances_can_be_loosened_for_rules_that_approximate():
-    with wrong_square(1.001) as approximate:
+    with wrong_square(1.001) as approximate:  # off by a thousandth: inside a hundredth, outside 1e-5
         assert check_gradients(approximate, A, rtol=1e-2)
         assert check_gradients(approximate, A, atol=1.0)
         assert check_gradients(approximate, A, rtol=1e-5).verdict == "fail"

@@ -7,6 +7,7 @@ of the spacing, and exact in each float type.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -32,7 +33,7 @@ UNIT = Range(-1, 1)
 COARSE = Range(-4, 4, 0.25)  # at least 1/8 away from 0, for what divides
 
 
-class Draws:
+class Draws(ABC):
     """A source of whole numbers, choices, shapes and tensors.
 
     dtype: of the tensors.  least: shortest axis of a shape, 0 where empty tensors are asked for, else 1.
@@ -42,13 +43,13 @@ class Draws:
         self.dtype = as_dtype(dtype)
         self.least = least
 
+    @abstractmethod
     def integer(self, low: int, high: int) -> int:
         """A whole number, low <= n <= high."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tensor(self, shape: Sequence[int], within: Range | Sequence[float] = REAL, *, unique: bool = False) -> Tensor:
         """A tensor with values in a range, all different if `unique`, in any memory layout."""
-        raise NotImplementedError
 
     def pick(self, options: Sequence[Option]) -> Option:
         """One of the options; the first is the simplest."""

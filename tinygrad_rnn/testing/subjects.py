@@ -6,6 +6,7 @@ results of the function, several of them perhaps, are seen as one flat vector.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from .report import GradientCheckError
 _OUTSIDE = (TinygradRNNError, ArithmeticError, ValueError)  # what a function may raise outside its domain
 
 
-class Subject:
+class Subject(ABC):
     """A function, its inputs as float64 arrays, and what both kinds of function share.
 
     points: the inputs, float64 where floating.  wrt: numbers of the inputs that are differentiated.
@@ -39,9 +40,9 @@ class Subject:
         self.failure: Exception | None = None
         self._untouched = [np.array(x) for x in points]
 
+    @abstractmethod
     def call(self, args: list[Any]) -> Any:
         """Run the function; return its results as a flat float64 vector."""
-        raise NotImplementedError
 
     def boxed(self, k: int, x: Any) -> Any:
         """Input k in the form that the function takes."""
