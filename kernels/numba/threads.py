@@ -11,6 +11,7 @@ The threads wait in compiled code for a short while, for the next kernel comes s
 
 from __future__ import annotations
 
+import functools
 import os
 import queue
 import threading
@@ -21,6 +22,7 @@ import numpy as np
 from numba import config
 
 from .atomics import compare_and_set, give_way, load_acquire, pause, store_release
+from .calls import EMPTY, MAIL, address_of, launch, serve
 from .compiling import jit
 
 LINE = 16  # int64s: two cache lines, since processors fetch lines in pairs
@@ -29,17 +31,6 @@ STALLED = 64  # times that it gives way before it counts the other thread as sta
 IDLE = 20_000  # pauses, about half a millisecond, before a thread without work goes to sleep
 PASS = 1 << 18  # numbers of one pass over memory from which on threads share it
 ALONE = 1024  # kernels at most that run on one thread after stalls
-
-
-@jit
-def wait_for_work(bell, seen):
-    """The bell's new number, or the old one if it did not ring for a while."""
-    for _ in range(IDLE):
-        now = load_acquire(bell, 0)
-        if now != seen:
-            return now
-        pause()
-    return seen
 
 
 @jit
@@ -93,8 +84,8 @@ class Gang:
         self._process = os.getpid()
         self._busy = threading.Lock()
         self._helpers: list[_Helper] = []
-        self._bell = np.zeros(1, dtype=np.int64)
-        self._job: tuple[Any, ...] = ()
+        self._mail = np.zeros(MAIL * max(1, thread_count() - 1), dtype=np.int64)
+        self._held: list[Any] = []  # arguments of kernels that a helper has not left
         self._alone = 0  # kernels that still run on one thread
         self._penalty = 1
 
@@ -103,19 +94,17 @@ class Gang:
 
         lockstep: whether the kernel's phases are so short that a thread that stalls holds up the others.
         """
-        board = np.full(3 * parts * LINE + 1, -1, dtype=np.int64)
-        board[2 * LINE : -1 : 3 * LINE] = 0
-        board[-1] = 0
-        if parts == 1 or not self._busy.acquire(blocking=False):
+        board = _blank_board(parts).copy()
+        if parts == 1 or (self._alone and lockstep) or not self._busy.acquire(blocking=False):
+            self._alone = max(0, self._alone - (parts > 1 and lockstep))
             kernel(0, board, *arguments)
             return
         try:
-            if self._alone and lockstep:
-                self._alone -= 1
-                kernel(0, board, *arguments)
-                return
-            self._call(parts, (kernel, parts, board, arguments))
-            kernel(0, board, *arguments)
+            address = _address(kernel, board, arguments)
+            if launch(self._mail, self._call(parts, board), address, board, *arguments):
+                self._held.append((board, arguments))
+            else:
+                self._held.clear()
             if board[-1]:
                 self._alone, self._penalty = self._penalty, min(2 * self._penalty, ALONE)
             elif lockstep:
@@ -123,52 +112,63 @@ class Gang:
         finally:
             self._busy.release()
 
-    def _call(self, parts: int, job: tuple[Any, ...]) -> None:
+    def _call(self, parts: int, board: Any) -> int:
+        """Wake the helpers that a kernel wants; how many there are."""
         if self._process != os.getpid():  # a fork has one thread: its parent's helpers are not in it
-            self._process, self._helpers = os.getpid(), []
-        while len(self._helpers) < parts - 1:
-            self._helpers.append(_Helper(self, len(self._helpers) + 1))
-        self._job = job
-        self._bell[0] += 1
-        for helper in self._helpers[: parts - 1]:
+            self._process, self._helpers, self._held = os.getpid(), [], []
+            self._mail = np.zeros_like(self._mail)
+        wanted = min(parts - 1, self._mail.size // MAIL)
+        while len(self._helpers) < wanted:
+            self._helpers.append(_Helper(self._mail, len(self._helpers)))
+        for helper in self._helpers[:wanted]:
             helper.wake()
+        return wanted
 
-    def serve(self, helper: _Helper) -> None:
-        """What a helper does all its life."""
-        seen = 0
-        while True:
-            now = wait_for_work(self._bell, seen)
-            if now == seen:
-                helper.sleep(lambda before=seen: self._bell[0] != before)
-                continue
-            seen = now
-            kernel, parts, board, arguments = self._job
-            if helper.number < parts:
-                kernel(helper.number, board, *arguments)
-            del kernel, board, arguments
+
+@functools.cache
+def _blank_board(parts: int) -> Any:
+    """What `take` expects before the first phase."""
+    board = np.full(3 * parts * LINE + 1, -1, dtype=np.int64)
+    board[2 * LINE : -1 : 3 * LINE] = 0
+    board[-1] = 0
+    return board
+
+
+_addresses: dict[Any, int] = {}
+
+
+def _address(kernel: Any, board: Any, arguments: tuple[Any, ...]) -> int:
+    """The machine code of a kernel; its arrays are contiguous, so that their dtypes say which."""
+    key = (kernel, *[each.dtype if each.__class__ is np.ndarray else each.__class__ for each in arguments])
+    found = _addresses.get(key)
+    if found is None:
+        found = _addresses[key] = address_of(kernel, 0, board, *arguments)
+    return found
 
 
 class _Helper:
     """A thread, and the way to wake it."""
 
-    def __init__(self, gang: Gang, number: int) -> None:
-        self.number = number
+    def __init__(self, mail: Any, number: int) -> None:
+        self._mail = mail
+        self._number = number
         self._asleep = False
         self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
-        threading.Thread(target=gang.serve, args=(self,), name=f"tinygrad_rnn-{number}", daemon=True).start()
+        threading.Thread(target=self._live, name=f"tinygrad_rnn-{number + 1}", daemon=True).start()
 
     def wake(self) -> None:
         if self._asleep:
             self._asleep = False
             self._calls.put(None)
 
-    def sleep(self, rung: Callable[[], bool]) -> None:
-        """Sleep until woken, unless the bell rang just before; a call too many only ends the next sleep early."""
-        self._asleep = True
-        if rung():
+    def _live(self) -> None:
+        """Serve, and sleep until woken; a call too many only ends the next sleep early."""
+        while True:
+            serve(self._mail, self._number, IDLE)
+            self._asleep = True
+            if self._mail[self._number * MAIL] == EMPTY:  # else a kernel has come just before
+                self._calls.get()
             self._asleep = False
-        else:
-            self._calls.get()
 
 
 GANG = Gang()

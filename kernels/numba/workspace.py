@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-POOLED = 8 << 20  # bytes; below, the allocator of the C library keeps the memory itself
+POOLED = 1 << 17  # bytes; below, the allocator of the C library keeps the memory itself
 KEPT = 512 << 20  # bytes that wait for their next use at most
 SCRATCH = 64 << 20  # bytes that a thread keeps for its kernels at most
 ALIGNMENT = 64  # a cache line: a vector load across two costs a matrix-vector product half its speed

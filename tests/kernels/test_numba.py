@@ -160,7 +160,7 @@ SPLIT_SHAPES = {"by lanes": (16, 17, 72), "by units": (40, 2, 136)}
 def alone(monkeypatch):
     """A gang whose helpers never come."""
     gang = threads.Gang()
-    monkeypatch.setattr(gang, "_call", lambda parts, job: None)
+    monkeypatch.setattr(gang, "_call", lambda parts, board: 0)
     return gang
 
 
@@ -219,9 +219,10 @@ def test_every_part_of_every_phase_is_done_once(parts):
 def test_after_a_stall_kernels_run_on_one_thread_for_a_while(monkeypatch):
     gang, calls = threads.Gang(), []
 
-    def arrive_and_stop(parts, job):
+    def arrive_and_stop(parts, board):
         calls.append(parts)
-        job[2][(3 + 2) * threads.LINE] = 1
+        board[(3 + 2) * threads.LINE] = 1
+        return 0
 
     monkeypatch.setattr(gang, "_call", arrive_and_stop)
     done = np.zeros((2, 5), dtype=np.int64)
