@@ -91,7 +91,8 @@ def apply(primitive: Primitive, inputs: tuple[Any, ...], params: dict[str, Any],
         if primitive.residual:
             result, residual = result
         if primitive.outputs != 1:
-            result = tuple([backend.asarray(part) for part in result])
+            kind = backend.array_type
+            result = tuple([part if part.__class__ is kind else backend.asarray(part) for part in result])
         elif result.__class__ is not backend.array_type:
             result = backend.asarray(result)
     noted = tape.noted

@@ -323,8 +323,7 @@ def outside(tape: Tape) -> Iterator[None]:
         state.tape = before
 
 
-@contextmanager
-def scope(name: str | None = None, *, step: int | None = None) -> Iterator[None]:
+class scope:  # noqa: N801 - reads as a word in `with scope("encoder"):`
     """Name a stretch of the program on the tape; scopes nest as ``outer/inner``.
 
     name: a word for the records made inside; None keeps the scope as it is.  step: their time step.
@@ -336,23 +335,31 @@ def scope(name: str | None = None, *, step: int | None = None) -> Iterator[None]
     >>> tape[0].scope, tape[0].step
     ('encoder', 3)
     """
-    before = state.scope, state.step
-    if name is not None:
-        state.scope = f"{before[0]}/{name}" if before[0] else name
-    if step is not None:
-        state.step = step
-    _mark_tapes()
-    try:
-        yield
-    finally:
-        state.scope, state.step = before
-        _mark_tapes()
+
+    __slots__ = ("_before", "_name", "_step")
+
+    def __init__(self, name: str | None = None, *, step: int | None = None) -> None:
+        self._name = name
+        self._step = step
+
+    def __enter__(self) -> None:
+        around, step = self._before = state.scope, state.step
+        name = self._name
+        if name is not None:
+            around = state.scope = f"{around}/{name}" if around else name
+        if self._step is not None:
+            step = state.step = self._step
+        _mark_tapes((around, step))
+
+    def __exit__(self, *exc: object) -> None:
+        state.scope, state.step = self._before
+        _mark_tapes(self._before)
 
 
-def _mark_tapes() -> None:
+def _mark_tapes(place: tuple[str, int | None]) -> None:
     tape = state.tape
     while tape is not None:
-        tape.place = state.scope, state.step
+        tape.place = place
         tape = tape.outer
 
 

@@ -119,15 +119,22 @@ class _sweeping:  # noqa: N801 - reads as `with _sweeping(tape):`
     """Sweep with this tape off; a tape of raw arrays is swept with every tape off. NumPy stays quiet."""
 
     def __init__(self, tape: Tape) -> None:
-        self._guard = outside(tape) if tape.nested else paused()
+        self._guard = outside(tape) if tape.nested else None
         self._quiet = np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
 
     def __enter__(self) -> None:
         self._quiet.__enter__()
-        self._guard.__enter__()
+        self._before = state.tape
+        if self._guard is None:
+            state.tape = None
+        else:
+            self._guard.__enter__()
 
     def __exit__(self, *exc: Any) -> None:
-        self._guard.__exit__(*exc)
+        if self._guard is None:
+            state.tape = self._before
+        else:
+            self._guard.__exit__(*exc)
         self._quiet.__exit__(*exc)
 
 
@@ -227,7 +234,7 @@ def _result(value: Any, source: Tensor, seed: Any, taken: set[int]) -> Tensor:
     if isinstance(value, Tensor):
         return value
     backend = source._backend
-    array = backend.asarray(value)
+    array = value if value.__class__ is backend.array_type else backend.asarray(value)
     if array is seed or id(array) in taken or isinstance(getattr(array, "base", None), backend.array_type):
         array = backend.asarray(array, copy=True)
     taken.add(id(array))

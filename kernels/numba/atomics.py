@@ -11,6 +11,7 @@ from numba.core import cgutils
 from numba.core.typing import signature
 from numba.extending import intrinsic
 
+from .compiling import jit
 from .denormals import ARM, X86
 from .simd import element_pointer
 
@@ -68,6 +69,20 @@ def pause(typing: Any) -> Any:
 
 
 @intrinsic
+def ticks(typing: Any) -> Any:
+    """A counter that runs at a steady rate, for comparing spans of time; 0 on processors without one."""
+
+    def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
+        if not (X86 or ARM):
+            return ir.IntType(64)(0)
+        kind = ir.FunctionType(ir.IntType(64), [])
+        name = "llvm.readcyclecounter" if X86 else "llvm.readsteadycounter"
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
+
+    return types.int64(), generate
+
+
+@intrinsic
 def give_way(typing: Any) -> Any:
     """Let another thread have this core, where the system can be asked to."""
 
@@ -78,3 +93,20 @@ def give_way(typing: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), generate
+
+
+LOOKS = 256  # of one `reached`; about 0.1 µs
+
+
+@jit
+def reached(array, index, value):
+    """Whether array[index] is at least `value` by now: looks many times, and pauses once.
+
+    A virtual machine that sees a processor pause again and again takes it for one that spins in vain, and gives it to
+    another for milliseconds. What counts is pauses in close succession, less than some 128 cycles apart.
+    """
+    for _ in range(LOOKS):
+        if load_acquire(array, index) >= value:
+            return True
+    pause()
+    return False

@@ -18,7 +18,7 @@ from numba.core import cgutils
 from numba.core.typing import signature
 from numba.extending import intrinsic
 
-from .atomics import compare_and_set, load_acquire, pause, store_release
+from .atomics import compare_and_set, load_acquire, reached, store_release, ticks
 from .compiling import jit
 from .simd import LONG, element_pointer
 
@@ -106,12 +106,16 @@ def launch(mail, helpers, address, board, *arguments):
     """Call a kernel on this thread, and on as many helpers as come before it is done.
 
     Returns how many have not left it. They find nothing to do in it any more, but they look at its arguments.
+    The board has two places at its end: `take` adds up in the last how long thread 0 waited; how long the kernel took
+    goes into the one before.
     """
     for k in range(helpers):
         if load_acquire(mail, k * MAIL) == EMPTY:
             write(mail, k * MAIL, address, board, arguments)
             store_release(mail, k * MAIL, POSTED)
+    begun = ticks()
     call(address, board, arguments)
+    board[board.size - 2] = ticks() - begun
     inside = 0
     for k in range(mail.size // MAIL):
         compare_and_set(mail, k * MAIL, POSTED, EMPTY)
@@ -122,16 +126,14 @@ def launch(mail, helpers, address, board, *arguments):
 
 @jit
 def serve(mail, k, idle):
-    """Call what comes into mailbox k, as thread k + 1, until nothing has come for so many pauses."""
+    """Call what comes into mailbox k, as thread k + 1, until so many looks in a row have found nothing."""
     waited = 0
     while waited < idle:
-        if load_acquire(mail, k * MAIL) == POSTED and compare_and_set(mail, k * MAIL, POSTED, TAKEN):
+        waited += 1
+        if reached(mail, k * MAIL, POSTED) and compare_and_set(mail, k * MAIL, POSTED, TAKEN):
             answer(mail, k * MAIL, k + 1)
             store_release(mail, k * MAIL, EMPTY)
             waited = 0
-        else:
-            waited += 1
-            pause()
 
 
 def address_of(kernel: Any, *arguments: Any) -> int:

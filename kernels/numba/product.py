@@ -24,24 +24,34 @@ SMALL = 1 << 18  # multiply-adds up to which OpenBLAS, for one, keeps to one thr
 FEW_ROWS = 12  # with fewer, packing the second matrix costs more than it saves
 
 
-def matmul(a: Any, b: Any, /) -> Any:
+def matmul(a: Any, b: Any, /, out: Any = None) -> Any:
     """a @ b, as numpy.matmul; which also computes the shapes and types that this is not made for.
 
-    a: (..., M, K).  b: (K, N), or stacks of matrices, which are NumPy's.  Returns (..., M, N).
+    a: (..., M, K).  b: (K, N), or stacks of matrices, which are NumPy's.  Returns (..., M, N), in `out` if it is given.
 
     Raises
     ------
     ValueError
         If the shapes do not fit; the text is NumPy's.
     """
-    if np.ndim(b) != 2 or np.ndim(a) < 2 or a.shape[-1] != b.shape[0] or a.dtype != b.dtype or a.dtype.kind != "f":
-        return np.matmul(a, b)
-    inner, n = b.shape
-    m = a.size // inner if inner else 0
-    if HOST is None or m < FEW_ROWS or m * inner * n <= SMALL or a.itemsize not in (4, 8):
-        return np.matmul(a, b)
-    out = empty((*a.shape[:-1], n), a.dtype)
-    _multiply(a.reshape(m, inner), b, out.reshape(-1))
+    if (
+        HOST is None
+        or a.ndim < 2
+        or b.ndim != 2
+        or a.size * b.shape[1] <= SMALL
+        or a.shape[-1] != b.shape[0]
+        or a.dtype != b.dtype
+        or a.dtype.kind != "f"
+        or a.itemsize not in (4, 8)
+        or a.size < FEW_ROWS * b.shape[0]
+        or (out is not None and not (out.flags.c_contiguous and out.dtype == a.dtype and out.size))
+    ):
+        return np.matmul(a, b, out=out)
+    if out is None:
+        out = empty((*a.shape[:-1], b.shape[1]), a.dtype)
+    elif out.shape != (*a.shape[:-1], b.shape[1]):
+        return np.matmul(a, b, out=out)  # which says what is wrong
+    _multiply(a.reshape(-1, b.shape[0]), b, out.reshape(-1))
     return out
 
 

@@ -16,21 +16,23 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numba import config
 
-from .atomics import compare_and_set, give_way, load_acquire, pause, store_release
+from .atomics import compare_and_set, give_way, load_acquire, reached, store_release, ticks
 from .calls import EMPTY, MAIL, address_of, launch, serve
 from .compiling import jit
 
 LINE = 16  # int64s: two cache lines, since processors fetch lines in pairs
-SPINS = 500  # pauses before a waiting thread gives way
-STALLED = 64  # times that it gives way before it counts the other thread as stalled
-IDLE = 20_000  # pauses, about half a millisecond, before a thread without work goes to sleep
+SPINS = 150  # looks, about 15 µs, before a waiting thread gives way
+LOST = 4  # a thread has stalled if the other waited for more than this part of a kernel
+IDLE = 5_000  # looks, about half a millisecond, before a thread without work goes to sleep
 PASS = 1 << 18  # numbers of one pass over memory from which on threads share it
-ALONE = 1024  # kernels at most that run on one thread after stalls
+ALONE = 8  # for how many times the span that was lost kernels run on one thread; twice as long at each stall in a row
+LONGEST = 0.25  # s, the longest such time
 
 
 @jit
@@ -38,7 +40,7 @@ def take(board, part, phase, turn, lockstep):
     """Whether the caller shall do this part of this phase now; if not, the part is done by the time of the return.
 
     board: for each part three lines: the last phase claimed, the last phase done, and whether its thread is there;
-    at the end the count of stalls.  turn: 0 for the caller's own part.  lockstep: whether phases are short.
+    at the end what `launch` says.  turn: 0 for the caller's own part.  lockstep: whether phases are short.
     """
     claimed, done, there = 3 * part * LINE, (3 * part + 1) * LINE, (3 * part + 2) * LINE
     if (turn == 0 or load_acquire(board, there) == 0) and compare_and_set(board, claimed, phase - 1, phase):
@@ -46,19 +48,22 @@ def take(board, part, phase, turn, lockstep):
             store_release(board, there, 1)
         return True
     waited = 0
-    while load_acquire(board, done) < phase:
+    begun = 0
+    mine = False
+    while not reached(board, done, phase):
         waited += 1
         if waited <= SPINS:
-            pause()
             continue
+        if begun == 0:
+            begun = ticks()
         if compare_and_set(board, claimed, phase - 1, phase):
             store_release(board, there, 0)
-            board[board.size - 1] += lockstep
-            return True
-        if waited == SPINS + STALLED:
-            board[board.size - 1] += lockstep
+            mine = True
+            break
         give_way()
-    return False
+    if begun != 0 and part == turn and lockstep:  # the caller is thread 0
+        board[board.size - 1] += ticks() - begun
+    return mine
 
 
 @jit
@@ -86,8 +91,8 @@ class Gang:
         self._helpers: list[_Helper] = []
         self._mail = np.zeros(MAIL * max(1, thread_count() - 1), dtype=np.int64)
         self._held: list[Any] = []  # arguments of kernels that a helper has not left
-        self._alone = 0  # kernels that still run on one thread
-        self._penalty = 1
+        self._alone_until = 0.0  # kernels in lockstep run on one thread before this time
+        self._alone_for = 0.0
 
     def run(self, kernel: Callable[..., Any], parts: int, lockstep: bool, *arguments: Any) -> None:
         """Run ``kernel(me, board, *arguments)`` on up to `parts` threads; done when every part is.
@@ -95,8 +100,9 @@ class Gang:
         lockstep: whether the kernel's phases are so short that a thread that stalls holds up the others.
         """
         board = _blank_board(parts).copy()
-        if parts == 1 or (self._alone and lockstep) or not self._busy.acquire(blocking=False):
-            self._alone = max(0, self._alone - (parts > 1 and lockstep))
+        begun = perf_counter()
+        alone = parts == 1 or (lockstep and begun < self._alone_until)
+        if alone or not self._busy.acquire(blocking=False):
             kernel(0, board, *arguments)
             return
         try:
@@ -105,12 +111,19 @@ class Gang:
                 self._held.append((board, arguments))
             else:
                 self._held.clear()
-            if board[-1]:
-                self._alone, self._penalty = self._penalty, min(2 * self._penalty, ALONE)
-            elif lockstep:
-                self._penalty = max(1, self._penalty // 2)
+            if lockstep:
+                self._judge(begun, *map(int, board[-2:]))
         finally:
             self._busy.release()
+
+    def _judge(self, begun: float, taken: int, waited: int) -> None:
+        """Run on one thread for a while after a kernel that waited for much of its time."""
+        if waited * LOST <= taken:
+            self._alone_for /= 2
+            return
+        now = perf_counter()
+        self._alone_for = min(LONGEST, max(2 * self._alone_for, ALONE * (now - begun) * waited / taken))
+        self._alone_until = now + self._alone_for
 
     def _call(self, parts: int, board: Any) -> int:
         """Wake the helpers that a kernel wants; how many there are."""
@@ -128,9 +141,9 @@ class Gang:
 @functools.cache
 def _blank_board(parts: int) -> Any:
     """What `take` expects before the first phase."""
-    board = np.full(3 * parts * LINE + 1, -1, dtype=np.int64)
-    board[2 * LINE : -1 : 3 * LINE] = 0
-    board[-1] = 0
+    board = np.full(3 * parts * LINE + 2, -1, dtype=np.int64)
+    board[2 * LINE : -2 : 3 * LINE] = 0
+    board[-2:] = 0
     return board
 
 

@@ -11,6 +11,7 @@ import numpy as np
 POOLED = 1 << 17  # bytes; below, the allocator of the C library keeps the memory itself
 KEPT = 512 << 20  # bytes that wait for their next use at most
 SCRATCH = 64 << 20  # bytes that a thread keeps for its kernels at most
+KNOWN = 64  # lists of sizes whose arrays are kept
 ALIGNMENT = 64  # a cache line: a vector load across two costs a matrix-vector product half its speed
 
 _free: dict[int, list[Any]] = {}
@@ -51,7 +52,8 @@ class _Block:
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     """An uninitialised array; from the pool if it is large."""
-    dtype = np.dtype(dtype)
+    if not isinstance(dtype, np.dtype):
+        dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     return np.asarray(_Block(shape, dtype, size)) if size >= POOLED else np.empty(shape, dtype)
 
@@ -65,9 +67,11 @@ def aligned(size: int, dtype: Any) -> Any:
 
 
 class _Scratch(threading.local):
-    """Each thread's own memory for what a kernel needs while it runs."""
+    """Each thread's own memory for what a kernel needs while it runs, and the arrays made of it, by their sizes."""
 
-    memory = np.empty(0, dtype=np.uint8)
+    def __init__(self) -> None:
+        self.memory = np.empty(0, dtype=np.uint8)
+        self.made: dict[Any, list[Any]] = {}
 
 
 _scratch = _Scratch()
@@ -75,6 +79,9 @@ _scratch = _Scratch()
 
 def scratch(dtype: Any, *sizes: int) -> list[Any]:
     """Uninitialised one-dimensional arrays, each on a cache line of its own, until the thread's next call."""
+    made = _scratch.made.get((dtype, sizes))
+    if made is not None:
+        return made
     dtype = np.dtype(dtype)
     width = dtype.itemsize
     starts = [0]
@@ -85,4 +92,10 @@ def scratch(dtype: Any, *sizes: int) -> list[Any]:
         memory = aligned(starts[-1], np.uint8)
         if starts[-1] <= SCRATCH:
             _scratch.memory = memory
-    return [memory[start : start + size * width].view(dtype) for size, start in zip(sizes, starts)]
+            _scratch.made.clear()
+    made = [memory[start : start + size * width].view(dtype) for size, start in zip(sizes, starts)]
+    if memory is _scratch.memory:
+        if len(_scratch.made) >= KNOWN:
+            _scratch.made.clear()
+        _scratch.made[dtype, sizes] = made
+    return made

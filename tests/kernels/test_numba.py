@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -217,23 +218,32 @@ def test_every_part_of_every_phase_is_done_once(parts):
 
 
 def test_after_a_stall_kernels_run_on_one_thread_for_a_while(monkeypatch):
-    gang, calls = threads.Gang(), []
+    gang, calls, clock = threads.Gang(), [], [0.0]
 
-    def arrive_and_stop(parts, board):
+    def claim_and_stall(parts, board):
+        """A helper that claims its part of every phase, and is done with them 5 ms later."""
         calls.append(parts)
-        board[(3 + 2) * threads.LINE] = 1
+        line = threads.LINE
+        board[3 * line], board[5 * line] = 5, 1
+        threading.Timer(0.005, lambda: board.__setitem__(4 * line, 5)).start()
+        clock[0] += 1e-3
         return 0
 
-    monkeypatch.setattr(gang, "_call", arrive_and_stop)
+    monkeypatch.setattr(gang, "_call", claim_and_stall)
+    monkeypatch.setattr(threads, "perf_counter", lambda: clock[0])
     done = np.zeros((2, 5), dtype=np.int64)
-    called = []
-    for _ in range(6):
-        gang.run(_count, 2, True, 2, 5, done)
-        called.append(len(calls))
-    assert called == [1, 1, 2, 2, 2, 3]  # one kernel alone, then two, then four
-    assert (done == 6).all()
+    gang.run(_count, 2, True, 2, 5, done)
+    assert len(calls) == 1
+    first = gang._alone_until - clock[0]
+    assert threads.ALONE * 1e-3 / threads.LOST < first <= threads.ALONE * 1e-3  # most of the kernel was waiting
+    gang.run(_count, 2, True, 2, 5, done)
+    assert len(calls) == 1
+    assert (done == [[2] * 5, [1] * 5]).all()  # all of it by this thread
     gang.run(_count, 2, False, 2, 5, done)  # phases that are not in lockstep are not affected
-    assert len(calls) == 4
+    assert len(calls) == 2
+    clock[0] = gang._alone_until
+    gang.run(_count, 2, True, 2, 5, done)
+    assert gang._alone_until - clock[0] >= 2 * first - 1e-9  # the second stall in a row
 
 
 # ---- products

@@ -30,6 +30,7 @@ class NumbaNamespace(NumpyNamespace):
     def __init__(self, kernel: Callable[[str], Callable[..., Any]]) -> None:
         super().__init__(kernel)
         from ..kernels.numba.product import matmul
+        from ..kernels.numba.workspace import empty
         from .numba_reductions import REDUCTIONS
         from .scalar_rules import RULES
 
@@ -37,6 +38,7 @@ class NumbaNamespace(NumpyNamespace):
             del self.__dict__[name]
         self._rules = RULES
         self.matmul = matmul
+        self.empty = empty
         self.__dict__.update(REDUCTIONS)
 
     def __getattr__(self, name: str) -> Any:
@@ -62,6 +64,9 @@ class NumbaBackend(NumpyBackend):
 
     def __init__(self) -> None:
         _import_numba()
+        from ..kernels import numba as compiled
+
+        self._compiled = compiled
         self.xp = NumbaNamespace(self.kernel)
         self._fuse()
 
@@ -76,14 +81,10 @@ class NumbaBackend(NumpyBackend):
         return Availability(True, kernels={**reference_kernels(), **dict.fromkeys(_kernel_names(), "numba")})
 
     def kernel(self, name: str) -> Callable[..., Any]:
-        from ..kernels import numba as compiled
-
-        return getattr(compiled, name) if name in compiled.__all__ else super().kernel(name)
+        return getattr(self._compiled, name) if name in self._compiled.__all__ else super().kernel(name)
 
     def kernels(self) -> dict[str, str]:
-        from ..kernels import numba as compiled
-
-        return {**super().kernels(), **dict.fromkeys(compiled.__all__, "numba")}
+        return {**super().kernels(), **dict.fromkeys(self._compiled.__all__, "numba")}
 
     def _fuse(self) -> None:
         """Give each elementwise primitive whose forward is a composition one loop for all of it."""

@@ -17,7 +17,7 @@ from ..tensor import Tensor
 from .activation import relu, sigmoid
 from .elementwise import tanh
 from .linalg import matrix_transpose
-from .shape import split
+from .shape import expand_dims, split
 
 __all__ = ["elman_sequence", "elman_step", "gru_sequence", "gru_step", "lstm_sequence", "lstm_step"]
 
@@ -95,7 +95,7 @@ def elman_sequence(
 
     xs: (T, B, I).  h0: (B, H).  Weights as in `elman_step`.  lengths: (B,) NumPy integers, or None for T.
     reverse: run from the last step (of each length) to the first.
-    Returns outputs (T, B, H), zero past a length, and the state after the last step, (B, H).
+    Returns outputs (T, B, H), zero past a length, and the state after the last step, (1, B, H).
 
     >>> import tinygrad_rnn as tg
     >>> from tinygrad_rnn.ops.sequence import elman_sequence
@@ -125,7 +125,7 @@ def lstm_sequence(
     """Run `lstm_step` over a sequence, as one record.
 
     xs: (T, B, I).  h0, c0: (B, H).  The rest as in `elman_sequence` and `lstm_step`.
-    Returns outputs (T, B, H), zero past a length, and h and c after the last step, (B, H).
+    Returns outputs (T, B, H), zero past a length, and h and c after the last step, (1, B, H).
     """
     biases = _check("lstm_sequence", 4, xs, (h0, c0), w_ih, w_hh, b_ih, b_hh)
     return _lstm(xs, h0, c0, w_ih, w_hh, *biases, lengths=lengths, reverse=reverse)
@@ -146,7 +146,7 @@ def gru_sequence(
     """Run `gru_step` over a sequence, as one record.
 
     xs: (T, B, I).  h0: (B, H).  The rest as in `elman_sequence` and `gru_step`.
-    Returns outputs (T, B, H), zero past a length, and the state after the last step, (B, H).
+    Returns outputs (T, B, H), zero past a length, and the state after the last step, (1, B, H).
     """
     biases = _check("gru_sequence", 3, xs, (h0,), w_ih, w_hh, b_ih, b_hh)
     params = {"lengths": lengths, "reverse": reverse, "reset_after": reset_after}
@@ -157,30 +157,29 @@ def _check(
     name: str, gates: int, xs: Any, state: tuple[Any, ...], w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any
 ) -> tuple[Any, ...]:
     """Raise unless shapes and dtypes fit; return the biases there are (both or none)."""
-    size = w_hh.shape[-1]
+    shape, dtype = w_hh.shape, w_hh.dtype
+    size = shape[-1]
     if (b_ih is None) != (b_hh is None):
         raise ShapeError(f"{name} takes both biases or neither")
     biases = () if b_ih is None else (b_ih, b_hh)
-    rows, start = gates * size, (*xs.shape[1:2], size)
-    _fits(name, "xs", xs, (*xs.shape[:2], w_ih.shape[-1]), w_hh)
-    _fits(name, "w_ih", w_ih, (rows, w_ih.shape[-1]), w_hh)
-    _fits(name, "w_hh", w_hh, (rows, size), w_hh)
-    for k, part in enumerate(state):
-        _fits(name, f"state {k}", part, start, w_hh)
-    for label, bias in zip(("b_ih", "b_hh"), biases):
-        _fits(name, label, bias, (rows,), w_hh)
+    inputs, rows, columns = xs.shape, gates * size, w_ih.shape[-1]
+    wanted = [("xs", xs, (*inputs[:2], columns)), ("w_ih", w_ih, (rows, columns)), ("w_hh", w_hh, (rows, size))]
+    wanted += [(f"state {k}", part, (*inputs[1:2], size)) for k, part in enumerate(state)]
+    wanted += [(label, bias, (rows,)) for label, bias in zip(("b_ih", "b_hh"), biases)]
+    for label, given, fitting in wanted:
+        if given.shape != fitting or given.dtype != dtype or (label == "xs" and len(fitting) != 3):
+            raise _misfit(name, label, given, fitting, dtype)
     return biases
 
 
-def _fits(name: str, label: str, given: Any, shape: tuple[int, ...], w_hh: Any) -> None:
-    if given.shape != shape or (label == "xs" and len(shape) != 3):
+def _misfit(name: str, label: str, given: Any, shape: tuple[int, ...], dtype: Any) -> Exception:
+    if given.dtype == dtype or given.shape != shape:
         expected = f"(T, B, {shape[-1]})" if label == "xs" else f"{shape}"
-        raise ShapeError(f"{name} expected {label} of shape {expected}; got {given.shape}        at {user_line()}")
-    if given.dtype != w_hh.dtype:
-        raise DTypeError(
-            f"{name} got {label} of {given.dtype} and weights of {w_hh.dtype}. "
-            f"Cast one of them: .astype(tg.{w_hh.dtype})        at {user_line()}"
-        )
+        return ShapeError(f"{name} expected {label} of shape {expected}; got {given.shape}        at {user_line()}")
+    return DTypeError(
+        f"{name} got {label} of {given.dtype} and weights of {dtype}. "
+        f"Cast one of them: .astype(tg.{dtype})        at {user_line()}"
+    )
 
 
 # ---- forward and backward, around the kernels
@@ -233,12 +232,8 @@ class _InputGradients:
         xp, xs = self._xp, self._xs[part]
         flat = d_xw.reshape(-1, d_xw.shape[2])
         if self._needs:
-            dx = xp.matmul(flat, self._w_ih).reshape(xs.shape)
-            if len(xs) == len(self._xs):
-                self.dx = dx
-            else:
-                self.dx = xp.empty_like(self._xs) if self.dx is None else self.dx
-                self.dx[part] = dx
+            self.dx = xp.empty(self._xs.shape, dtype=self._xs.dtype) if self.dx is None else self.dx
+            xp.matmul(flat, self._w_ih, out=self.dx[part].reshape(-1, xs.shape[2]))
         dw_ih = xp.matmul(flat.T, xs.reshape(-1, xs.shape[2]))
         db = xp.sum(flat, axis=0) if self._biased else None
         if self.dw_ih is None:
@@ -264,8 +259,8 @@ def _within(xp: Any, hs: Any, lengths: Any) -> Any:
 
 
 def _last(hs: Any, reverse: bool) -> Any:
-    """The state after the step that runs last, as an array of its own."""
-    return hs[0 if reverse else -1].copy()
+    """The state after the step that runs last, (1, B, H), as an array of its own."""
+    return (hs[:1] if reverse else hs[-1:]).copy()
 
 
 def _elman_forward(
@@ -291,7 +286,7 @@ def _elman_vjp(
     needs: Any,
     residual: Any,
 ) -> tuple[Any, ...]:
-    dys, dh = _within(xp, g[0], lengths), g[1]
+    dys, dh = _within(xp, g[0], lengths), g[1][0]
     found = _InputGradients(xp, xs, w_ih, needs, bool(biases))
     for part, before in _stretches(residual, reverse):
         start, ends = h0 if before is None else residual[before], _counted_from(lengths, part.start)
@@ -326,7 +321,7 @@ def _lstm_vjp(
     residual: Any,
 ) -> tuple[Any, ...]:
     hs, cs, gates = residual
-    dys, dh, dc = _within(xp, g[0], lengths), g[1], g[2]
+    dys, dh, dc = _within(xp, g[0], lengths), g[1][0], g[2][0]
     found = _InputGradients(xp, xs, w_ih, needs, bool(biases))
     for part, before in _stretches(gates, reverse):
         start = (h0, c0) if before is None else (hs[before], cs[before])
@@ -366,7 +361,7 @@ def _gru_vjp(
     residual: Any,
 ) -> tuple[Any, ...]:
     hs, gates, inner = residual
-    dys, dh, db_hn = _within(xp, g[0], lengths), g[1], None
+    dys, dh, db_hn = _within(xp, g[0], lengths), g[1][0], None
     found = _InputGradients(xp, xs, w_ih, needs, bool(biases))
     for part, before in _stretches(gates, reverse):
         start, ends = h0 if before is None else hs[before], _counted_from(lengths, part.start)
@@ -387,7 +382,7 @@ def _scanned(step: Any, xs: Any, state: Any, lengths: Any, reverse: bool) -> tup
     from ..rnn.scan import scan
 
     ys, last = scan(step, xs, state, lengths=lengths, reverse=reverse)
-    return (ys, *last) if isinstance(last, tuple) else (ys, last)
+    return ys, *[expand_dims(part, 0) for part in (last if isinstance(last, tuple) else (last,))]
 
 
 def _elman_composed(xs: Any, h0: Any, *weights: Any, lengths: Any, reverse: bool, nonlinearity: str) -> tuple[Any, ...]:

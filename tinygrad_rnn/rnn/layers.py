@@ -60,11 +60,14 @@ class Recurrent(Module):
             check_size(name, size)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.bidirectional = bool(bias), bool(batch_first), bool(bidirectional)
+        self._suffixes = tuple(
+            tuple([f"l{layer}", f"l{layer}_reverse"][: self.directions]) for layer in range(num_layers)
+        )
         rng = init.as_generator(rng)
         self.between_layers = Dropout(dropout, rng=rng)
         for layer in range(num_layers):
             inputs = input_size if layer == 0 else hidden_size * self.directions
-            for suffix in self._suffixes(layer):
+            for suffix in self._suffixes[layer]:
                 made = cell_parameters(self.gates, inputs, hidden_size, self.bias, rng, dtype, backend)
                 for name, parameter in made.items():
                     setattr(self, f"{name}_{suffix}", parameter)
@@ -118,14 +121,14 @@ class Recurrent(Module):
             if layer > 0:
                 xs = self.between_layers(xs)
             outputs = []
-            for suffix in self._suffixes(layer):
+            for suffix in self._suffixes[layer]:
                 with scope(suffix):
                     start = starts[len(finals)]
                     ys, final = self._run(xs, start, suffix, ends, suffix.endswith("_reverse"), fused)
                 outputs.append(ys)
                 finals.append(final)
             xs = outputs[0] if len(outputs) == 1 else ops.concat(outputs, axis=2)
-        parts = [ops.stack(list(each)) for each in zip(*finals)]
+        parts = list(finals[0]) if len(finals) == 1 else [ops.concat(list(each)) for each in zip(*finals)]
         if not batched:
             xs, parts = ops.squeeze(xs, 1), [ops.squeeze(part, 1) for part in parts]
         elif self.batch_first:
@@ -135,17 +138,17 @@ class Recurrent(Module):
     def _run(
         self, xs: Tensor, start: tuple[Tensor, ...], suffix: str, lengths: Any, reverse: bool, fused: bool
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """One layer in one direction, from one state of it: outputs, and the state at the end."""
+        """One layer in one direction from a state: outputs, and the parts of the state at the end, each (1, B, H)."""
         weights = [getattr(self, f"{name}_{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         if fused:
-            ys, *final = self._sequence(xs, *start, *weights, lengths=lengths, reverse=reverse)
-            return ys, tuple(final)
+            ys, *last = self._sequence(xs, *start, *weights, lengths=lengths, reverse=reverse)
+            return ys, tuple(last)
 
         def cell(x: Tensor, state: Any) -> Any:
             return self._step(x, *(state if isinstance(state, tuple) else (state,)), *weights)
 
         ys, last = scan(cell, xs, start if self.parts > 1 else start[0], lengths=lengths, reverse=reverse)
-        return ys, last if isinstance(last, tuple) else (last,)
+        return ys, tuple([ops.stack([part]) for part in (last if self.parts > 1 else (last,))])
 
     _sequence: Callable[..., Any]  # the fused form
     _step: Callable[..., Any]  # one step of the composed form
@@ -184,9 +187,6 @@ class Recurrent(Module):
                 f"{type(self).__name__} got {what} of {x.dtype} and weights of {wanted}. "
                 f"Cast one of them: .astype(tg.{wanted})        at {user_line()}"
             )
-
-    def _suffixes(self, layer: int) -> list[str]:
-        return [f"l{layer}", f"l{layer}_reverse"][: self.directions]
 
     def extra_repr(self) -> str:
         words = [str(self.input_size), str(self.hidden_size)]

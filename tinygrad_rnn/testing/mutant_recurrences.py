@@ -171,8 +171,8 @@ def _kernels() -> Iterator[Mutant]:
         """)  # fmt: skip
     yield from _edits("kernel", sequence._InputGradients.add, every, """
         the last step is forgotten
-        - xp.matmul(flat, self._w_ih).reshape(xs.shape)
-        + xp.matmul(flat, self._w_ih).reshape(xs.shape) * (xp.arange(len(xs)) < len(xs) - 1)[:, None, None]
+        - xp.matmul(flat, self._w_ih,
+        + xp.matmul(flat * (xp.arange(len(flat)) < len(flat) - xs.shape[1])[:, None], self._w_ih,
         bias gradient averaged
         - xp.sum(flat, axis=0)
         + xp.mean(flat, axis=0)
@@ -225,8 +225,8 @@ def _layers_and_scan() -> Iterator[Mutant]:
         - ops.concat(outputs, axis=2)
         + ops.concat([outputs[0], outputs[1].detach()], axis=2)
         final states have no gradient
-        - parts = [ops.stack(list(each)) for each in zip(*finals)]
-        + parts = [ops.stack(list(each)).detach() for each in zip(*finals)]
+        - finals.append(final)
+        + finals.append(tuple([part.detach() for part in final]))
         detached between the layers
         - xs = self.between_layers(xs)
         + xs = self.between_layers(xs).detach()
