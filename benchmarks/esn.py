@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks.measure import THREADS, in_turns, machine, versions
@@ -101,7 +101,7 @@ def reading_rate(megabytes: int = 256) -> float:
     return x.nbytes / min(taken)
 
 
-def speed(quick: bool) -> None:
+def speed(quick: bool, names: Sequence[str]) -> None:
     """Print the table of times per step; the last column says how many cores other programs used meanwhile."""
     steps, rounds, rate = (300, 3, reading_rate(64)) if quick else (STEPS, ROUNDS, reading_rate())
     print(f"\nmicroseconds a step, medians of {rounds} rounds in turns; memory is read at {rate / 1e9:.1f} GB/s")
@@ -119,7 +119,8 @@ def speed(quick: bool) -> None:
     )
     print(f"{header[0]:<20}{header[1]:>9}{header[2]:>18}{header[3]:>13}{header[4]:>18}", end="")
     print(f"{header[5]:>8}{header[6]:>6}{header[7]:>12}{header[8]:>11}{header[9]:>8}")
-    for name, case in CASES.items():
+    for name in names:
+        case = CASES[name]
         rng = np.random.default_rng(0)
         reservoir = esn.Reservoir(
             1, case.units, topology=case.topology, bias_scaling=0.2, rng=rng, dtype="float64", backend="numba"
@@ -314,6 +315,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="short runs, small networks, two seeds")
     parser.add_argument("--only", choices=("speed", "accuracy"), help="one of the tables")
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES), help="of the table of speed")
     options = parser.parse_args()
     try:
         import reservoirpy
@@ -325,7 +327,7 @@ def main() -> int:
     print(machine())
     print(versions("numpy", "scipy", "numba", "reservoirpy"))
     if options.only != "accuracy":
-        speed(options.quick)
+        speed(options.quick, options.cases)
     return 1 if options.only != "speed" and accuracy(options.quick) else 0
 
 

@@ -16,12 +16,15 @@ from .compiling import jit
 from .gemm import multiply
 from .pack import pack_columns, pack_rows, padded, panel_width, panels_of
 from .recurrence import CHUNK, ROWS
-from .simd import HOST, copy
+from .simd import HOST, copy, vector_fold, vector_loop
 from .threads import GANG, finish, take, thread_count
 from .workspace import empty, scratch
 
 SMALL = 1 << 18  # multiply-adds up to which OpenBLAS, for one, keeps to one thread
+SMALL_ROW = 1 << 13  # the same for one row times a matrix
 FEW_ROWS = 12  # with fewer, packing the second matrix costs more than it saves
+TOGETHER = 8  # rows of the second matrix at a time, if the first has few
+STRIP = 1024  # columns of a product of few rows at a time: the sums of a row stay in the first cache
 
 
 def matmul(a: Any, b: Any, /, out: Any = None) -> Any:
@@ -38,12 +41,11 @@ def matmul(a: Any, b: Any, /, out: Any = None) -> Any:
         HOST is None
         or a.ndim < 2
         or b.ndim != 2
-        or a.size * b.shape[1] <= SMALL
+        or a.size * b.shape[1] <= (SMALL_ROW if a.size == b.shape[0] else SMALL)
         or a.shape[-1] != b.shape[0]
         or a.dtype != b.dtype
         or a.dtype.kind != "f"
         or a.itemsize not in (4, 8)
-        or a.size < FEW_ROWS * b.shape[0]
         or (out is not None and not (out.flags.c_contiguous and out.dtype == a.dtype and out.size))
     ):
         return np.matmul(a, b, out=out)
@@ -57,6 +59,12 @@ def matmul(a: Any, b: Any, /, out: Any = None) -> Any:
 
 def _multiply(a: Any, b: Any, out: Any) -> None:
     (m, inner), n = a.shape, b.shape[1]
+    if m < FEW_ROWS:
+        b, b_by_rows = _row(b)
+        parts = min(thread_count(), -(-n // STRIP)) if m * inner * n >= SMALL else 1
+        run = _few_rows if b_by_rows else _few_rows_turned
+        GANG.run(run, parts, False, parts, (m, inner, n), plain(a).reshape(-1), b, out)
+        return
     (a, a_by_rows), (b, b_by_rows) = _row(a), _row(b)
     parts = min(thread_count(), m // FEW_ROWS) if m * inner * n >= 4 * SMALL else 1
     width = padded(1, a.dtype)
@@ -123,3 +131,60 @@ def _product(me, board, parts, shape, a, a_by_rows, b, b_by_rows, out, room):
                                 else:
                                     out[target + r * n + j] = tail_room[tail + r * width + j]
             finish(board, part, phase)
+
+
+def _add_rows_body(v, out, *rest):
+    total = out.load()
+    for row, factor in zip(rest[:TOGETHER], rest[TOGETHER:]):
+        total = v.fma(factor, row.load(), total)
+    out.store(total)
+
+
+_add_rows = vector_loop("add_rows", 1 + TOGETHER, _add_rows_body, factors=TOGETHER)
+_add_one = vector_loop("add_one", 2, lambda v, out, b, a: out.store(v.fma(a, b.load(), out.load())), factors=1)
+
+
+@jit
+def _few_rows(me, board, parts, shape, a, b, out):
+    """Row by row of b, as it lies in memory, which is read once: there is too little to do to pack it."""
+    m, inner, n = shape
+    strips = -(-n // STRIP)
+    for turn in range(parts):
+        part = (me + turn) % parts
+        if not take(board, part, 0, turn, False):
+            continue
+        for j in range(strips * part // parts * STRIP, min(strips * (part + 1) // parts * STRIP, n), STRIP):
+            used = min(STRIP, n - j)
+            for r in range(m):
+                for i in range(r * n + j, r * n + j + used):
+                    out[i] = 0
+            for k in range(0, inner - inner % TOGETHER, TOGETHER):
+                b0, b1, b2, b3 = k * n + j, (k + 1) * n + j, (k + 2) * n + j, (k + 3) * n + j
+                b4, b5, b6, b7 = b0 + 4 * n, b1 + 4 * n, b2 + 4 * n, b3 + 4 * n
+                for r in range(m):
+                    x = r * inner + k
+                    _add_rows(
+                        out, r * n + j, b, b0, b, b1, b, b2, b, b3, b, b4, b, b5, b, b6, b, b7,
+                        a[x], a[x + 1], a[x + 2], a[x + 3], a[x + 4], a[x + 5], a[x + 6], a[x + 7], used,
+                    )  # fmt: skip
+            for k in range(inner - inner % TOGETHER, inner):
+                for r in range(m):
+                    _add_one(out, r * n + j, b, k * n + j, a[r * inner + k], used)
+        finish(board, part, 0)
+
+
+_dot = vector_fold("dot", 2, lambda v, a, b: a.load() * b.load())
+
+
+@jit
+def _few_rows_turned(me, board, parts, shape, a, b, out):
+    """The same with b column by column."""
+    m, inner, n = shape
+    for turn in range(parts):
+        part = (me + turn) % parts
+        if not take(board, part, 0, turn, False):
+            continue
+        for j in range(n * part // parts, n * (part + 1) // parts):
+            for r in range(m):
+                out[r * n + j] = _dot(a, r * inner, b, j * inner, inner)
+        finish(board, part, 0)

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from typing import Any
 
 import numpy as np
 
 POOLED = 1 << 17  # bytes; below, the allocator of the C library keeps the memory itself
-KEPT = 512 << 20  # bytes that wait for their next use at most
+SHARE = 8  # what waits for its next use takes at most this part of the machine's memory
 SCRATCH = 64 << 20  # bytes that a thread keeps for its kernels at most
 KNOWN = 64  # lists of sizes whose arrays are kept
 ALIGNMENT = 64  # a cache line: a vector load across two costs a matrix-vector product half its speed
 
+
+def _kept() -> int:
+    """Bytes that wait for their next use at most: on a virtual machine, fresh memory costs up to 10 µs a page."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # a system that does not say
+        memory = 4 << 30
+    return min(memory // SHARE, 2 << 30)
+
+
+KEPT = _kept()
 _free: dict[int, list[Any]] = {}
 _held = 0
 _lock = threading.Lock()
