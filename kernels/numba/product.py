@@ -15,7 +15,7 @@ from .common import plain
 from .compiling import jit
 from .gemm import multiply
 from .pack import pack_columns, pack_rows, padded, panel_width, panels_of
-from .recurrence import CHUNK, ROWS
+from .recurrence import CHUNK, NARROW, ROWS
 from .simd import HOST, copy, vector_fold, vector_loop
 from .threads import GANG, finish, take, thread_count
 from .workspace import empty, scratch
@@ -23,6 +23,7 @@ from .workspace import empty, scratch
 SMALL = 1 << 18  # multiply-adds up to which OpenBLAS, for one, keeps to one thread
 SMALL_ROW = 1 << 13  # the same for one row times a matrix
 FEW_ROWS = 12  # with fewer, packing the second matrix costs more than it saves
+DEEP = 1 << 18  # elements of the second matrix that are packed before the threads meet: what a core's cache holds
 TOGETHER = 8  # rows of the second matrix at a time, if the first has few
 STRIP = 1024  # columns of a product of few rows at a time: the sums of a row stay in the first cache
 
@@ -68,8 +69,10 @@ def _multiply(a: Any, b: Any, out: Any) -> None:
     (a, a_by_rows), (b, b_by_rows) = _row(a), _row(b)
     parts = min(thread_count(), m // FEW_ROWS) if m * inner * n >= 4 * SMALL else 1
     width = padded(1, a.dtype)
-    room = scratch(a.dtype, CHUNK * padded(n, a.dtype), parts * CHUNK * ROWS, parts * ROWS * width)
-    GANG.run(_product, parts, False, parts, (m, inner, n), a, a_by_rows, b, b_by_rows, out, tuple(room))
+    columns = padded(n, a.dtype)
+    deep = CHUNK * max(1, min(-(-inner // CHUNK), DEEP // (CHUNK * columns)))
+    room = scratch(a.dtype, deep * columns, parts * CHUNK * ROWS, parts * ROWS * width)
+    GANG.run(_product, parts, False, parts, (m, inner, n), deep, a, a_by_rows, b, b_by_rows, out, tuple(room))
 
 
 def _row(matrix: Any) -> tuple[Any, bool]:
@@ -80,16 +83,14 @@ def _row(matrix: Any) -> tuple[Any, bool]:
 
 
 @jit
-def _product(me, board, parts, shape, a, a_by_rows, b, b_by_rows, out, room):
-    """For each chunk of the inner index: a phase that packs b, and one that multiplies."""
+def _product(me, board, parts, shape, deep, a, a_by_rows, b, b_by_rows, out, room):
+    """For each stretch of the inner index, `deep` long: a phase that packs b, and one that multiplies."""
     m, inner, n = shape
-    panels_room, block_room, tail_room = room
     width = panel_width(out)
     panels = panels_of(n, out)
-    chunks = -(-inner // CHUNK)
-    for phase in range(2 * chunks):
-        k0 = phase // 2 * CHUNK
-        depth = min(CHUNK, inner - k0)
+    for phase in range(2 * -(-inner // deep)):
+        k0 = phase // 2 * deep
+        height = min(deep, inner - k0)
         for turn in range(parts):
             part = (me + turn) % parts
             if not take(board, part, phase, turn, False):
@@ -98,39 +99,49 @@ def _product(me, board, parts, shape, a, a_by_rows, b, b_by_rows, out, room):
                 p0, p1 = panels * part // parts, panels * (part + 1) // parts
                 columns, j = min(p1 * width, n) - p0 * width, p0 * width
                 if b_by_rows:
-                    pack_columns(b, k0 * n + j, n, depth, columns, panels_room, j * depth)
+                    pack_columns(b, k0 * n + j, n, height, columns, room[0], j * height)
                 else:
-                    pack_rows(b, j * inner + k0, inner, depth, columns, panels_room, j * depth)
+                    pack_rows(b, j * inner + k0, inner, height, columns, room[0], j * height)
             else:
                 first, last = m * part // parts, m * (part + 1) // parts
-                for top in range(first, last, ROWS):
-                    rows = min(ROWS, last - top)
-                    if a_by_rows:
-                        strip, strip0, by_row, by_k = a, top * inner + k0, inner, 1
-                    else:
-                        strip, strip0, by_row, by_k = block_room, part * CHUNK * ROWS, 1, rows
-                        for k in range(depth):
-                            copy(a, (k0 + k) * m + top, strip, strip0 + k * rows, rows)
-                    for p in range(panels):
-                        panel, target = p * depth * width, top * n + p * width
-                        used = min(width, n - p * width)
-                        adding = 1 if k0 else 0
-                        if used == width:
-                            multiply(
-                                strip, strip0, by_row, by_k, panels_room, panel, out, target, n, depth, rows, adding
-                            )
-                            continue
-                        tail = part * ROWS * width
-                        multiply(
-                            strip, strip0, by_row, by_k, panels_room, panel, tail_room, tail, width, depth, rows, 0
+                for k in range(k0, k0 + height, CHUNK):
+                    depth = min(CHUNK, k0 + height - k)
+                    for top in range(first, last, ROWS):
+                        _strip(
+                            part, top, min(ROWS, last - top), k, depth, k - k0, height, shape, a, a_by_rows, out, room
                         )
-                        for r in range(rows):
-                            for j in range(used):
-                                if k0:
-                                    out[target + r * n + j] += tail_room[tail + r * width + j]
-                                else:
-                                    out[target + r * n + j] = tail_room[tail + r * width + j]
             finish(board, part, phase)
+
+
+@jit
+def _strip(part, top, rows, k0, depth, skipped, height, shape, a, a_by_rows, out, room):
+    """Rows of the product, from `top` on, of one chunk of the inner index: after `skipped` rows of the panels."""
+    m, inner, n = shape
+    panels_room, block_room, tail_room = room
+    width = panel_width(out)
+    if a_by_rows:
+        strip, strip0, by_row, by_k = a, top * inner + k0, inner, 1
+    elif m <= NARROW:
+        strip, strip0, by_row, by_k = a, k0 * m + top, 1, m
+    else:
+        strip, strip0, by_row, by_k = block_room, part * CHUNK * ROWS, 1, rows
+        for k in range(depth):
+            copy(a, (k0 + k) * m + top, strip, strip0 + k * rows, rows)
+    for p in range(panels_of(n, out)):
+        panel, target = (p * height + skipped) * width, top * n + p * width
+        used = min(width, n - p * width)
+        if used == width:
+            adding = 1 if k0 else 0
+            multiply(strip, strip0, by_row, by_k, panels_room, panel, out, target, n, depth, rows, adding)
+            continue
+        tail = part * ROWS * width
+        multiply(strip, strip0, by_row, by_k, panels_room, panel, tail_room, tail, width, depth, rows, 0)
+        for r in range(rows):
+            for j in range(used):
+                if k0:
+                    out[target + r * n + j] += tail_room[tail + r * width + j]
+                else:
+                    out[target + r * n + j] = tail_room[tail + r * width + j]
 
 
 def _add_rows_body(v, out, *rest):

@@ -16,6 +16,7 @@ from .simd import add_to, copy
 
 ROWS = 20 * TALL  # of the weight gradient at a time: with CHUNK, what a core's second cache holds
 CHUNK = 256  # steps x lanes that are packed at a time
+NARROW = 512  # columns of a matrix up to which a block of them is read where it lies
 
 
 def flat(*arrays: Any) -> tuple[Any, ...]:
@@ -82,12 +83,16 @@ def _add_rows(part, first, last, da, da_row, height, h, h_row, count, size, out,
         pack_columns(h, (h_row + start) * size, size, inner, size, panels_room, panels0)
         for top in range(first, last, ROWS):
             rows = min(ROWS, last - top)
-            for k in range(inner):
-                copy(da, (da_row + start + k) * height + top, block_room, block0 + k * rows, rows)
+            if height > NARROW:
+                block, first_row, by_k = block_room, block0, rows
+                for k in range(inner):
+                    copy(da, (da_row + start + k) * height + top, block_room, block0 + k * rows, rows)
+            else:
+                block, first_row, by_k = da, (da_row + start) * height + top, height
             for p in range(padded // width):
                 panel, target = panels0 + p * inner * width, (out0 + top) * padded + p * width
                 adding = 1 if start > 0 else add
-                multiply(block_room, block0, 1, rows, panels_room, panel, out, target, padded, inner, rows, adding)
+                multiply(block, first_row, 1, by_k, panels_room, panel, out, target, padded, inner, rows, adding)
 
 
 @inlined
