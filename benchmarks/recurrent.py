@@ -222,8 +222,10 @@ def main(arguments: list[str] | None = None) -> str:
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES)
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=0.1, help="of one sample")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--seconds", type=float, default=0.5, help="of one sample (a processor that has idled may be slow at first)"
+    )
     parser.add_argument("--peers", nargs="*", default=["torch", "jax"], choices=["torch", "jax"])
     parser.add_argument("--busy-neighbour", action="store_true", help="beside a process that keeps one core busy")
     parser.add_argument("--last-step", action="store_true", help="a loss on the last step only")

@@ -35,8 +35,12 @@ def _gradient(self: Tape, target: Any, sources: Any, *, cotangent: Any = None, u
     if unused not in ("raise", "zeros"):
         raise ArgumentError(f'unused must be "raise" or "zeros"; got {unused!r}')
     names, listed, rebuild = _flatten(sources)
+    places = []
     for name, source in zip(names, listed):
-        _check_source(name, source)
+        leaf = self.leaves.get(id(source))
+        if leaf is None or source.dtype.kind != "f":
+            _check_source(name, source)
+        places.append(_slot_of(self, source) if leaf is None else leaf[0])
     slot = _slot_of(self, target)
     if slot is None:
         raise TapeError(
@@ -44,7 +48,6 @@ def _gradient(self: Tape, target: Any, sources: Any, *, cotangent: Any = None, u
             f" from Tensors.        at {user_line()}"
         )
     seed = _seed(self, target, cotangent)
-    places = [_slot_of(self, source) for source in listed]
     wanted = [place for place in places if place is not None]
     with _sweeping(self):
         found = self.sweep_backward({slot: seed}, wanted, sweep_namespace(self))

@@ -22,6 +22,8 @@ def plain(array: Any, dtype: Any = None) -> Any:
     read-only array is a type of its own, and each mixture of them a variant to compile.
     """
     flags = array.flags
+    if flags.carray and (dtype is None or array.dtype == dtype):
+        return array
     if not (flags.c_contiguous and flags.aligned) or (dtype is not None and array.dtype != dtype):
         return np.array(array, dtype, order="C")
     return array if flags.writeable or array.size == 0 else np.asarray(_Unlocked(array))
@@ -29,8 +31,7 @@ def plain(array: Any, dtype: Any = None) -> Any:
 
 def overwritten(array: Any) -> Any:
     """The array itself if a kernel can compute in it, else a copy in the form of `plain`."""
-    flags = array.flags
-    return array if flags.c_contiguous and flags.aligned and flags.writeable else np.array(array, order="C")
+    return array if array.flags.carray else np.array(array, order="C")
 
 
 class _Unlocked:

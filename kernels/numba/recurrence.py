@@ -21,7 +21,7 @@ NARROW = 512  # columns of a matrix up to which a block of them is read where it
 
 def flat(*arrays: Any) -> tuple[Any, ...]:
     """The arrays, each as one row."""
-    return tuple(array.reshape(-1) for array in arrays)
+    return tuple([array.reshape(-1) for array in arrays])
 
 
 @inlined

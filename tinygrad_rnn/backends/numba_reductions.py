@@ -20,6 +20,7 @@ from .ufuncs import make_ufunc
 
 __all__ = ["REDUCTIONS"]
 
+_SERVED = frozenset(map(np.dtype, SERVED))
 _INT64 = np.dtype(np.int64)
 _BOOL = np.dtype(bool)
 _INT32, _LONG = np.dtype(np.int32).char, _INT64.char
@@ -60,7 +61,7 @@ def _ufunc(name: str) -> np.ufunc:
 
 
 def _served(x: Any) -> bool:
-    return x.__class__ is np.ndarray and x.dtype.name in SERVED
+    return x.__class__ is np.ndarray and x.dtype in _SERVED
 
 
 def _over(ufunc: Any, x: Any, axis: Any, keepdims: bool) -> Any:
