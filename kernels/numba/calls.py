@@ -25,14 +25,17 @@ from .simd import LONG, element_pointer
 MAIL = 512  # int64s of a mailbox: its state, the kernel's address, the trampoline's, and from HEAD on the arguments
 HEAD = 16
 EMPTY, POSTED, TAKEN = 0, 1, 2  # states of a mailbox
-PARTING = 10_000  # looks, some microseconds, that a helper is given to leave a kernel that is done
+PARTING = 10_000  # looks, some microseconds, that a helper is given to leave a kernel that is done, with its arrays
 BYTES = ir.IntType(8).as_pointer()
 TRAMPOLINE = ir.FunctionType(ir.VoidType(), [LONG, LONG, BYTES])  # the kernel's address, who calls it, the arguments
 
 
 @intrinsic
 def write(typing: Any, mail: Any, start: Any, address: Any, board: Any, arguments: Any) -> Any:
-    """Put the kernel at `address` and (board, *arguments) into the mailbox that begins at mail[start]."""
+    """Put the kernel at `address` and (board, *arguments) into the mailbox that begins at mail[start].
+
+    The mailbox owns a reference to each array, since its helper may come when the caller has gone on.
+    """
     kinds = (board, *arguments.types)
 
     def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
@@ -42,7 +45,8 @@ def write(typing: Any, mail: Any, start: Any, address: Any, board: Any, argument
             raise ValueError(f"the arguments of a kernel take more than {MAIL - HEAD} words: {kinds}")
         box = element_pointer(context, builder, mail, given[0], given[1])
         room = builder.bitcast(builder.gep(box, [LONG(HEAD)]), kept.as_pointer())
-        for k, value in enumerate(values):
+        for k, (kind, value) in enumerate(zip(kinds, values)):
+            context.nrt.incref(builder, kind, value)
             builder.store(value, cgutils.gep_inbounds(builder, room, 0, k))
         trampoline = _trampoline(context, builder.module, kinds, kept)
         builder.store(given[2], builder.gep(box, [LONG(1)]))
@@ -64,8 +68,23 @@ def _trampoline(context: Any, module: Any, kinds: Any, kept: Any) -> Any:
     room = builder.bitcast(memory, kept.as_pointer())
     values = [builder.load(cgutils.gep_inbounds(builder, room, 0, k)) for k in range(len(kinds))]
     _call(context, builder, address, (types.int64, *kinds), [me, *values])
+    for kind, value in zip(kinds, values):
+        context.nrt.decref(builder, kind, value)
     builder.ret_void()
     return function
+
+
+@intrinsic
+def forget(typing: Any, board: Any, arguments: Any) -> Any:
+    """Give up the references of a mailbox that nobody has opened."""
+    kinds = (board, *arguments.types)
+
+    def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
+        for kind, value in zip(kinds, [given[0], *cgutils.unpack_tuple(builder, given[1], len(arguments))]):
+            context.nrt.decref(builder, kind, value)
+        return context.get_dummy_value()
+
+    return signature(types.void, board, arguments), generate
 
 
 def _call(context: Any, builder: Any, address: Any, kinds: Any, values: Any) -> None:
@@ -106,7 +125,7 @@ def answer(typing: Any, mail: Any, start: Any, me: Any) -> Any:
 def launch(mail, helpers, address, board, *arguments):
     """Call a kernel on this thread, and on as many helpers as come before it is done.
 
-    Returns how many have not left it. They find nothing to do in it any more, but they look at its arguments.
+    A helper that is still in it then finds nothing more to do, and leaves it on its own time.
     The board has two places at its end: `take` adds up in the last how long thread 0 waited; how long the kernel took
     goes into the one before.
     """
@@ -117,14 +136,12 @@ def launch(mail, helpers, address, board, *arguments):
     begun = ticks()
     call(address, board, arguments)
     board[board.size - 2] = ticks() - begun
-    inside = 0
-    for k in range(mail.size // MAIL):
-        compare_and_set(mail, k * MAIL, POSTED, EMPTY)
+    for k in range(helpers):
+        if compare_and_set(mail, k * MAIL, POSTED, EMPTY):
+            forget(board, arguments)
         looks = 0
         while looks < PARTING and load_acquire(mail, k * MAIL) != EMPTY:
             looks += 1
-        inside += looks == PARTING
-    return inside
 
 
 @jit

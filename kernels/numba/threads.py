@@ -16,7 +16,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable
-from time import perf_counter
+from time import get_clock_info, perf_counter, thread_time
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,14 @@ from .compiling import jit
 
 LINE = 16  # int64s: two cache lines, since processors fetch lines in pairs
 SPINS = 150  # looks, about 15 µs, before a waiting thread gives way
-LOST = 4  # a thread has stalled if the other waited for more than this part of a kernel
+LOST_IN_STEP = 0.25  # a thread has stalled if the other waited for more than this part of a kernel in lockstep
+LOST = 0.4  # the same where phases are long, and parts may differ in length
 IDLE = 5_000  # looks, about half a millisecond, before a thread without work goes to sleep
 PASS = 1 << 18  # numbers of one pass over memory from which on threads share it
 ALONE = 8  # for how many times the span that was lost kernels run on one thread; twice as long at each stall in a row
 LONGEST = 0.25  # s, the longest such time
+EXACT = get_clock_info("thread_time").resolution < 1e-6  # whether it tells the time that a kernel took
+FORGOTTEN = 0.9  # what each kernel without a stall leaves of it
 
 
 @jit
@@ -61,7 +64,7 @@ def take(board, part, phase, turn, lockstep):
             mine = True
             break
         give_way()
-    if begun != 0 and part == turn and lockstep:  # the caller is thread 0
+    if begun != 0 and part == turn:  # the caller is thread 0
         board[board.size - 1] += ticks() - begun
     return mine
 
@@ -90,8 +93,7 @@ class Gang:
         self._busy = threading.Lock()
         self._helpers: list[_Helper] = []
         self._mail = np.zeros(MAIL * max(1, thread_count() - 1), dtype=np.int64)
-        self._held: list[Any] = []  # arguments of kernels that a helper has not left
-        self._alone_until = 0.0  # kernels in lockstep run on one thread before this time
+        self._alone_until = 0.0  # kernels run on one thread before this time
         self._alone_for = 0.0
 
     def run(self, kernel: Callable[..., Any], parts: int, lockstep: bool, *arguments: Any) -> None:
@@ -101,34 +103,32 @@ class Gang:
         """
         board = _blank_board(parts).copy()
         begun = perf_counter()
-        alone = parts == 1 or (lockstep and begun < self._alone_until)
-        if alone or not self._busy.acquire(blocking=False):
+        if parts == 1 or begun < self._alone_until or not self._busy.acquire(blocking=False):
             kernel(0, board, *arguments)
             return
         try:
             address = _address(kernel, board, arguments)
-            if launch(self._mail, self._call(parts, board), address, board, *arguments):
-                self._held.append((board, arguments))
-            else:
-                self._held.clear()
-            if lockstep:
-                self._judge(begun, *map(int, board[-2:]))
+            worked = thread_time()
+            launch(self._mail, self._call(parts, board), address, board, *arguments)
+            now, worked = perf_counter(), thread_time() - worked
+            taken, waited = map(int, board[-2:])
+            away = max(0.0, now - begun - worked) if EXACT else 0.0  # another process had this thread's core
+            self._judge(now, now - begun, away + (now - begun) * waited / max(1, taken), lockstep)
         finally:
             self._busy.release()
 
-    def _judge(self, begun: float, taken: int, waited: int) -> None:
-        """Run on one thread for a while after a kernel that waited for much of its time."""
-        if waited * LOST <= taken:
-            self._alone_for /= 2
+    def _judge(self, now: float, taken: float, lost: float, lockstep: bool) -> None:
+        """Run on one thread for a while after a kernel that lost much of its time to waiting, for whatever reason."""
+        if lost <= taken * (LOST_IN_STEP if lockstep else LOST):
+            self._alone_for *= FORGOTTEN
             return
-        now = perf_counter()
-        self._alone_for = min(LONGEST, max(2 * self._alone_for, ALONE * (now - begun) * waited / taken))
+        self._alone_for = min(LONGEST, max(2 * self._alone_for, ALONE * lost))
         self._alone_until = now + self._alone_for
 
     def _call(self, parts: int, board: Any) -> int:
         """Wake the helpers that a kernel wants; how many there are."""
         if self._process != os.getpid():  # a fork has one thread: its parent's helpers are not in it
-            self._process, self._helpers, self._held = os.getpid(), [], []
+            self._process, self._helpers = os.getpid(), []
             self._mail = np.zeros_like(self._mail)
         wanted = min(parts - 1, self._mail.size // MAIL)
         while len(self._helpers) < wanted:
