@@ -65,10 +65,14 @@ def weight_gradient(part, parts, da, height, rows, h, h0, shape, reverse, out, o
     """
     steps, batch, size = shape
     first, last = rows * part // parts, rows * (part + 1) // parts
-    start = (steps - 1) * batch if reverse else 0
-    _add_rows(part, first, last, da, start, height, h0, 0, batch, size, out, out0, room, 0)
     later, earlier = (0, batch) if reverse else (batch, 0)
-    _add_rows(part, first, last, da, later, height, h, earlier, (steps - 1) * batch, size, out, out0, room, 1)
+    for rest in range(2):  # first the step that ran first, then the others; one call, compiled once
+        row = earlier * rest
+        da_row = later if rest else (steps - 1) * batch if reverse else 0
+        count = (steps - 1) * batch if rest else batch
+        states = h if rest else h0
+        target = out0 + 0 * rest  # an integer of the program: a constant would be compiled anew for each value
+        _add_rows(part, first, last, da, da_row, height, states, row, count, size, out, target, room, rest)
 
 
 @jit
