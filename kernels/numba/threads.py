@@ -27,10 +27,10 @@ from .calls import EMPTY, MAIL, address_of, launch, serve
 from .compiling import jit
 
 LINE = 16  # int64s: two cache lines, since processors fetch lines in pairs
-SPINS = 150  # looks, about 15 µs, before a waiting thread gives way
+SPINS = 150  # looks, about 8 µs, before a waiting thread gives way
 LOST_IN_STEP = 0.25  # a thread has stalled if the other waited for more than this part of a kernel in lockstep
 LOST = 0.4  # the same where phases are long, and parts may differ in length
-IDLE = 5_000  # looks, about half a millisecond, before a thread without work goes to sleep
+IDLE = 5_000  # looks, about a quarter of a millisecond, before a thread without work goes to sleep
 PASS = 1 << 18  # numbers of one pass over memory from which on threads share it
 ALONE = 8  # for how many times the span that was lost kernels run on one thread; twice as long at each stall in a row
 LONGEST = 0.25  # s, the longest such time
@@ -151,12 +151,20 @@ _addresses: dict[Any, int] = {}
 
 
 def _address(kernel: Any, board: Any, arguments: tuple[Any, ...]) -> int:
-    """The machine code of a kernel; its arrays are contiguous, so that their dtypes say which."""
-    key = (kernel, *[each.dtype if each.__class__ is np.ndarray else each.__class__ for each in arguments])
+    """The machine code of a kernel for arguments of these kinds; compiled if there is none."""
+    key = (kernel, *map(_kind, arguments))
     found = _addresses.get(key)
     if found is None:
         found = _addresses[key] = address_of(kernel, 0, board, *arguments)
     return found
+
+
+def _kind(x: Any) -> Any:
+    """What decides the machine code: of an array its dtype, since all are contiguous; of a tuple what is in it."""
+    kind = x.__class__
+    if kind is np.ndarray:
+        return x.dtype
+    return (kind, *map(_kind, x)) if isinstance(x, tuple) else kind
 
 
 class _Helper:

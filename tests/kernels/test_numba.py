@@ -232,6 +232,22 @@ def test_a_kernel_that_is_done_holds_none_of_its_arguments():
 
 
 @jit
+def _first(me, board, parts, pair, found):
+    for part in range(parts):
+        if me == 0 and threads.take(board, part, 0, part, False):
+            found[part] = pair[0][0] + pair[1][0]
+            threads.finish(board, part, 0)
+
+
+def test_what_is_in_a_tuple_decides_the_machine_code_too():
+    gang = threads.Gang()
+    for narrow in ("uint16", "int32", "uint16", "int64"):
+        found = np.zeros(2)
+        gang.run(_first, 2, False, 2, (np.array([0.5]), np.array([7, 1], dtype=narrow)), found)
+        assert (found == 7.5).all()
+
+
+@jit
 def _late(me, board, parts, given, taken):
     """Thread 1 comes when thread 0 has done everything, and looks at what it was given."""
     if me == 1:
