@@ -11,6 +11,7 @@ import numpy as np
 
 POOLED = 1 << 17  # bytes; below, the allocator of the C library keeps the memory itself
 SHARE = 8  # what waits for its next use takes at most this part of the machine's memory
+STEPS = 4  # sizes of blocks have so many leading bits, so that arrays of about one size share them
 SCRATCH = 64 << 20  # bytes that a thread keeps for its kernels at most
 KNOWN = 64  # lists of sizes whose arrays are kept
 ALIGNMENT = 64  # a cache line: a vector load across two costs a matrix-vector product half its speed
@@ -36,6 +37,8 @@ class _Block:
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, size: int) -> None:
         global _held
+        step = 1 << max(12, size.bit_length() - STEPS)
+        size = -(-size // step) * step
         with _lock:
             waiting = _free.get(size)
             self._memory = waiting.pop() if waiting else None
