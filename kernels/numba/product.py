@@ -32,6 +32,7 @@ def matmul(a: Any, b: Any, /, out: Any = None) -> Any:
     """a @ b, as numpy.matmul; which also computes the shapes and types that this is not made for.
 
     a: (..., M, K).  b: (K, N), or stacks of matrices, which are NumPy's.  Returns (..., M, N), in `out` if it is given.
+    out: shares no memory with a or b.
 
     Raises
     ------

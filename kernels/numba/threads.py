@@ -109,7 +109,7 @@ class Gang:
         try:
             address = _address(kernel, board, arguments)
             worked = thread_time()
-            launch(self._mail, self._call(parts, board), address, board, *arguments)
+            launch(self._mail, self._call(parts), address, board, *arguments)
             now, worked = perf_counter(), thread_time() - worked
             taken, waited = map(int, board[-2:])
             away = max(0.0, now - begun - worked) if EXACT else 0.0  # another process had this thread's core
@@ -125,7 +125,7 @@ class Gang:
         self._alone_for = min(LONGEST, max(2 * self._alone_for, ALONE * lost))
         self._alone_until = now + self._alone_for
 
-    def _call(self, parts: int, board: Any) -> int:
+    def _call(self, parts: int) -> int:
         """Wake the helpers that a kernel wants; how many there are."""
         if self._process != os.getpid():  # a fork has one thread: its parent's helpers are not in it
             self._process, self._helpers = os.getpid(), []

@@ -162,7 +162,7 @@ SPLIT_SHAPES = {"by lanes": (16, 17, 72), "by units": (40, 2, 136)}
 def alone(monkeypatch):
     """A gang whose helpers never come."""
     gang = threads.Gang()
-    monkeypatch.setattr(gang, "_call", lambda parts, board: 0)
+    monkeypatch.setattr(gang, "_call", lambda parts: 0)
     return gang
 
 
@@ -285,16 +285,17 @@ def test_a_helper_that_comes_late_finds_its_arrays_alive(monkeypatch):
 def test_after_a_stall_kernels_run_on_one_thread_for_a_while(monkeypatch):
     gang, calls, clock = threads.Gang(), [], [0.0]
 
-    def claim_and_stall(parts, board):
+    def claim_and_stall(mail, helpers, address, board, *arguments):
         """A helper that claims its part of every phase, and is done with them 5 ms later."""
-        calls.append(parts)
+        calls.append(helpers)
         line = threads.LINE
         board[3 * line], board[5 * line] = 5, 1
         threading.Timer(0.005, lambda: board.__setitem__(4 * line, 5)).start()
         clock[0] += 1e-3
-        return 0
+        launch(mail, 0, address, board, *arguments)
 
-    monkeypatch.setattr(gang, "_call", claim_and_stall)
+    launch = threads.launch
+    monkeypatch.setattr(threads, "launch", claim_and_stall)
     for name in ("perf_counter", "thread_time"):
         monkeypatch.setattr(threads, name, lambda: clock[0])
     done = np.zeros((2, 5), dtype=np.int64)

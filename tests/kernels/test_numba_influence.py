@@ -38,7 +38,7 @@ def check(name, units, arrays, *more, monkeypatch):
         for alone in (False, True):
             gang = threads.Gang()
             if alone:
-                monkeypatch.setattr(gang, "_call", lambda parts, board: 0)
+                monkeypatch.setattr(gang, "_call", lambda parts: 0)
             monkeypatch.setattr(module, "GANG", gang)
             given = [arrays[0].copy(), *arrays[1:]]
             copies = [each.copy() for each in given[1:]]
