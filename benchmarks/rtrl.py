@@ -182,16 +182,16 @@ def by_learner(given: Numbers, backend: str) -> Callable[[int], dict[str, Any]]:
 def by_kernel(given: Numbers, backend: str) -> Callable[[int], Any]:
     """The update and the gradient alone, by the backend's kernel."""
     size, inputs = given.w_ih.shape
-    update, matmul = backends.get(backend).kernel("influence_update_elman"), backends.get(backend).xp.matmul
-    influence = np.zeros((1, size, 1, size, inputs + size + 1), given.xs.dtype)
+    library = backends.get(backend)
+    update, matmul = library.kernel("influence_update_elman"), library.xp.matmul
+    influence = library.kernel("influence_pack")(np.zeros((1, size, 1, size, inputs + size + 1), given.xs.dtype))
     h, one = np.zeros((1, size), given.xs.dtype), np.ones((1, 1), given.xs.dtype)
 
     def step(k: int) -> Any:
         nonlocal h
         a = np.concatenate([given.xs[k % 16], h, one], axis=1)
         h = np.tanh(matmul(given.xs[k % 16], given.w_ih.T) + matmul(h, given.w_hh.T) + given.b)
-        update(influence, given.w_hh, 1 - h * h, a)
-        return matmul(h - given.target, influence.reshape(size, -1)).reshape(size, -1)
+        return update(influence, given.w_hh, 1 - h * h, a, h - given.target)
 
     return step
 

@@ -107,7 +107,8 @@ def influence_diagonal(kernels, rng, dtype, units):
 def influence_elman(kernels, rng, dtype, units):
     _, w_hh, (slope,) = recurrent(rng, dtype, 1, units, 1)
     a, influence = draw(rng, dtype, BATCH, units + 3), draw(rng, dtype, BATCH, units, 1, units, units + 3)
-    return listed(kernels.influence_update_elman(influence, w_hh, slope, a))
+    q = draw(rng, dtype, BATCH, units)
+    return [influence, *listed(kernels.influence_update_elman(influence, w_hh, slope, a, q))]
 
 
 def influence_gru(reset_after):
@@ -116,9 +117,9 @@ def influence_gru(reset_after):
         b_hn = draw(rng, dtype, units)
         _, gates, inner = reference.gru_forward(xw.copy(), w_hh, b_hn, h0, None, False, reset_after)
         a, influence = draw(rng, dtype, BATCH, units + 4), draw(rng, dtype, BATCH, units, 3, units, units + 4)
-        return listed(
-            kernels.influence_update_gru(influence, w_hh, h0, gates[0], inner[0], a, 3, reset_after)
-        )  # fmt: skip
+        q = draw(rng, dtype, BATCH, units)
+        gradient = kernels.influence_update_gru(influence, w_hh, h0, gates[0], inner[0], a, q, 3, reset_after)
+        return [influence, *listed(gradient)]
 
     return run
 
@@ -127,7 +128,8 @@ def influence_lstm(kernels, rng, dtype, units):
     xw, w_hh, (h0, c0) = recurrent(rng, dtype, 4, units, 2)
     _, c, gates = reference.lstm_forward(xw.copy(), w_hh, h0, c0)
     a, influence = draw(rng, dtype, BATCH, units + 2), draw(rng, dtype, 2, BATCH, units, 4, units, units + 2)
-    return listed(kernels.influence_update_lstm(influence, w_hh, c0, c[0], gates[0], a))
+    q = draw(rng, dtype, BATCH, units)
+    return [influence, *listed(kernels.influence_update_lstm(influence, w_hh, c0, c[0], gates[0], a, q))]
 
 
 def cross_entropy(kernels, rng, dtype, units):

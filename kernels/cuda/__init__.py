@@ -9,6 +9,8 @@ from .elman import elman_backward, elman_forward
 from .embedding import embedding_gradient
 from .gru import gru_backward, gru_forward
 from .influence import (
+    influence_pack,
+    influence_unpack,
     influence_update_dense,
     influence_update_diagonal,
     influence_update_elman,
@@ -22,7 +24,7 @@ from .reservoir import reservoir_run
 
 __all__ = [
     "adam_step", "elman_backward", "elman_forward", "embedding_gradient", "global_norm", "gru_backward",
-    "gru_forward", "influence_update_dense", "influence_update_diagonal", "influence_update_elman",
-    "influence_update_gru", "influence_update_lstm", "layer_norm_backward", "layer_norm_forward", "lstm_backward",
-    "lstm_forward", "reservoir_run", "sgd_step", "softmax_cross_entropy",
+    "gru_forward", "influence_pack", "influence_unpack", "influence_update_dense", "influence_update_diagonal",
+    "influence_update_elman", "influence_update_gru", "influence_update_lstm", "layer_norm_backward",
+    "layer_norm_forward", "lstm_backward", "lstm_forward", "reservoir_run", "sgd_step", "softmax_cross_entropy",
 ]  # fmt: skip

@@ -18,6 +18,16 @@ SCRATCH = 1 << 24  # entries of J that are multiplied at once there
 STATES = 8  # of a unit, in the text
 
 
+def influence_pack(influence: Any) -> Any:
+    """The order in which the updates work; as in `reference`."""
+    return influence
+
+
+def influence_unpack(packed: Any, shape: tuple[int, ...]) -> Any:
+    """The influence out of what was packed; as in `reference`."""
+    return packed.reshape(shape)
+
+
 def influence_update_dense(influence: Any, d: Any) -> Any:
     """J <- D J; arguments and result as in `reference`."""
     machine, _, d = prepared(influence, d)
@@ -43,9 +53,9 @@ def influence_update_diagonal(influence: Any, decay: Any, units: Any) -> Any:
     return influence
 
 
-def influence_update_elman(influence: Any, w_hh: Any, slope: Any, a: Any) -> Any:
+def influence_update_elman(influence: Any, w_hh: Any, slope: Any, a: Any, q: Any) -> Any:
     """The influence of an Elman network; arguments and result as in `reference`."""
-    machine, _, w_hh, slope, a = prepared(influence, w_hh, slope, a)
+    machine, _, w_hh, slope, a, q = prepared(influence, w_hh, slope, a, q)
     (batch, units), real = slope.shape, slope.dtype
     d = machine.empty((batch, units, units), real)
     _each(machine, "elman_slopes", d.size, d, slope, w_hh, batch, units, real=real)
@@ -53,14 +63,14 @@ def influence_update_elman(influence: Any, w_hh: Any, slope: Any, a: Any) -> Any
         _multiply(machine, work.reshape(batch, units, -1), d)
         m = a.shape[1]
         _each(machine, "elman_own", batch * units * m, work, slope, a, batch, units, m, real=real)
-    return influence
+    return _gradient(machine, influence, q)
 
 
 def influence_update_gru(
-    influence: Any, w_hh: Any, h: Any, gates: Any, inner: Any, a: Any, recurrent: int, reset_after: bool = True
+    influence: Any, w_hh: Any, h: Any, gates: Any, inner: Any, a: Any, q: Any, recurrent: int, reset_after: bool = True
 ) -> Any:
     """The influence of a GRU; arguments and result as in `reference`."""
-    machine, _, w_hh, h, gates, inner, a = prepared(influence, w_hh, h, gates, inner, a)
+    machine, _, w_hh, h, gates, inner, a, q = prepared(influence, w_hh, h, gates, inner, a, q)
     (batch, units), real, m = h.shape, h.dtype, a.shape[1]
     d = machine.empty((batch, units, units), real)
     slope_r = machine.empty((batch, units) if reset_after else d.shape, real)
@@ -74,12 +84,12 @@ def influence_update_gru(
         _multiply(machine, work.reshape(batch, units, -1), d)
         arguments = work, *slopes, gates, inner, a, recurrent, batch, units, m, reset_after
         _each(machine, "gru_own", batch * units * m, *arguments, real=real)
-    return influence
+    return _gradient(machine, influence, q)
 
 
-def influence_update_lstm(influence: Any, w_hh: Any, c: Any, c_new: Any, gates: Any, a: Any) -> Any:
+def influence_update_lstm(influence: Any, w_hh: Any, c: Any, c_new: Any, gates: Any, a: Any, q: Any) -> Any:
     """The influence of an LSTM; arguments and result as in `reference`."""
-    machine, _, w_hh, c, c_new, gates, a = prepared(influence, w_hh, c, c_new, gates, a)
+    machine, _, w_hh, c, c_new, gates, a, q = prepared(influence, w_hh, c, c_new, gates, a, q)
     (batch, units), real, m = c.shape, c.dtype, a.shape[1]
     d, d_o = (machine.empty((batch, units, units), real) for _ in range(2))
     through, slopes = machine.empty((batch, units), real), machine.empty((4, batch, units), real)
@@ -101,7 +111,7 @@ def influence_update_lstm(influence: Any, w_hh: Any, c: Any, c_new: Any, gates: 
                 on_h[panel] += through[:, :, None] * on_c[panel]
         arguments = on_h, on_c, through, slopes, a, batch, units, m
         _each(machine, "lstm_own", batch * units * m, *arguments, real=real)
-    return influence
+    return _gradient(machine, influence[0], q)
 
 
 # ---- small parts
@@ -119,6 +129,12 @@ def _in_place(machine: Machine, influence: Any) -> Iterator[Any]:
     yield work
     if work is not influence:
         influence[...] = work
+
+
+def _gradient(machine: Machine, influence: Any, q: Any) -> Any:
+    """q J, (G H, m)."""
+    _, units, gates, _, columns = influence.shape
+    return machine.xp.matmul(q.reshape(1, -1), influence.reshape(q.size, -1)).reshape(gates * units, columns)
 
 
 def _served(machine: Machine, units: int, real: Any) -> bool:

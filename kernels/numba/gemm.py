@@ -15,7 +15,7 @@ from numba.core.typing import signature
 from numba.extending import intrinsic
 
 from .compiling import jit
-from .simd import BITS, HOST, LONG, Vector, Vectors, element_pointer, lanes_of
+from .simd import BITS, HOST, LONG, Vector, Vectors, element_pointer, lanes_of, prefetch
 
 VECTORS = 2  # of a panel: its width
 WIDTH32, WIDTH64 = VECTORS * BITS // 32, VECTORS * BITS // 64
@@ -131,3 +131,26 @@ def multiply(a, a0, by_row, by_k, p, p0, c, c0, ldc, inner, rows, add):
     while r < rows:
         _row(a, a0 + r * by_row, by_row, by_k, p, p0, c, c0 + r * ldc, ldc, inner, add)
         r += 1
+
+
+@jit
+def multiply_next(a, a0, p, p0, c, c0, size):
+    """C = A P of a square A, into another panel, while the one that lies behind P is brought near bit by bit."""
+    lanes = (WIDTH32 if p.itemsize == 4 else WIDTH64) // VECTORS
+    width = VECTORS * lanes
+    ahead = p0 + size * width
+    r = 0
+    if size >= 2 * TALL:
+        while size - r >= TALL:
+            _bring(p, ahead + r * width, lanes, TALL)
+            _tall(a, a0 + r * size, size, 1, p, p0, c, c0 + r * width, width, size, 0)
+            r += TALL
+    _bring(p, ahead + r * width, lanes, size - r)
+    multiply(a, a0 + r * size, size, 1, p, p0, c, c0 + r * width, width, size, size - r, 0)
+
+
+@jit
+def _bring(p, start, lanes, rows):
+    """Prefetch rows of a panel."""
+    for k in range(rows * VECTORS):
+        prefetch(p, start + k * lanes)

@@ -1,12 +1,15 @@
 """One step of the influence of real-time recurrent learning, J <- D J + I. [Williams & Zipser 1989]
 
 The product takes nearly all the time: J of an Elman network with 128 units and as many inputs has 4 million entries.
-It runs in place, a few columns of J at a time: they are packed, and the microkernels write D times them over J. The
-small rest, D and I, is that of `reference`. Where there are no vectors, so is all of it.
+The built-in recurrences keep J as packed panels, a few columns next to one another, which the microkernels multiply
+without any order to be made first. While a panel is in the cache it gets what its weights do in this step, and gives
+its part of the gradient. A J of any other origin is multiplied where it lies, a few columns at a time, which are
+packed and written over. Where there are no vectors, `reference` serves.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,15 +18,45 @@ from ..reference import influence as plainly
 from .common import plain
 from .compiling import jit
 from .denormals import flush_denormals, restore_denormals
-from .gemm import multiply
+from .gemm import multiply, multiply_next
 from .pack import TOGETHER, pack_columns, padded, panel_width, panels_of
 from .recurrence import flat
 from .simd import HOST, copy, vector_loop
 from .threads import GANG, finish, take, thread_count
-from .workspace import scratch
+from .workspace import empty, scratch
 
 SHARED = 1_000_000  # multiply-adds from which on threads share an update
 LEAST = 16  # units; with fewer, packing costs more than it saves
+PANELLED = 4  # axes of a packed influence
+
+NONE = np.empty(0, np.float32), np.empty(0, np.float64)  # where nothing reaches every unit
+
+
+def influence_pack(influence: Any) -> Any:
+    """J in panels, (..., B, S, H, W): a panel has a row for each unit, W of the columns, zeros past the last one."""
+    if not _served(influence, influence.shape[-2]):
+        return influence
+    *parts, batch, units, gates, _, columns = influence.shape
+    size, width = gates * units * columns, padded(1, influence.dtype)
+    panels = -(-size // width)
+    packed = empty((*parts, batch, panels, units, width), influence.dtype)
+    rows = np.moveaxis(packed, -2, -3)  # (..., B, H, S, W)
+    flat = influence.reshape(*parts, batch, units, size)
+    whole = size // width
+    rows[..., :whole, :] = flat[..., : whole * width].reshape(*flat.shape[:-1], whole, width)
+    rows[..., whole:, :] = 0
+    if whole < panels:
+        rows[..., whole, : size - whole * width] = flat[..., whole * width :]
+    return packed
+
+
+def influence_unpack(packed: Any, shape: tuple[int, ...]) -> Any:
+    """The influence out of what `influence_pack` returned; arguments and result as in `reference`."""
+    if packed.ndim >= len(shape):
+        return packed.reshape(shape)
+    rows = np.moveaxis(packed, -2, -3)
+    size = math.prod(shape[-3:])
+    return rows.reshape(*rows.shape[:-2], -1)[..., :size].reshape(shape)
 
 
 def influence_update_dense(influence: Any, d: Any) -> Any:
@@ -46,39 +79,53 @@ def influence_update_diagonal(influence: Any, decay: Any, units: Any) -> Any:
     return influence
 
 
-def influence_update_elman(influence: Any, w_hh: Any, slope: Any, a: Any) -> Any:
+def influence_update_elman(influence: Any, w_hh: Any, slope: Any, a: Any, q: Any) -> Any:
     """The influence of an Elman network; arguments and result as in `reference`."""
-    if not _served(influence, slope.shape[1]):
-        return plainly.influence_update_elman(influence, w_hh, slope, a)
-    influence_update_dense(influence.reshape(*slope.shape, -1), slope[:, :, None] * w_hh)
-    _add_own(influence[:, :, 0], plain(slope), plain(a))
-    return influence
+    if influence.ndim != PANELLED:
+        return plainly.influence_update_elman(influence, w_hh, slope, a, q)
+    d, step = _elman_terms(plain(w_hh), plain(slope), plain(a))
+    return _panelled(influence, d, step, a, q)
 
 
 def influence_update_gru(
-    influence: Any, w_hh: Any, h: Any, gates: Any, inner: Any, a: Any, recurrent: int, reset_after: bool = True
+    influence: Any, w_hh: Any, h: Any, gates: Any, inner: Any, a: Any, q: Any, recurrent: int, reset_after: bool = True
 ) -> Any:
     """The influence of a GRU; arguments and result as in `reference`."""
+    if influence.ndim != PANELLED:
+        return plainly.influence_update_gru(influence, w_hh, h, gates, inner, a, q, recurrent, reset_after)
     d, slopes = plainly.gru_slopes(w_hh, h, gates, inner, reset_after)
-    influence_update_dense(influence.reshape(*h.shape, -1), d)
-    plainly.add_gru_own(influence, slopes, gates, inner, a, recurrent, reset_after)
-    return influence
+    step = plainly.gru_own(slopes, gates, inner, a, recurrent, reset_after)
+    return _panelled(influence, d, step, a, q, None if reset_after else slopes[0])
 
 
-def influence_update_lstm(influence: Any, w_hh: Any, c: Any, c_new: Any, gates: Any, a: Any) -> Any:
+def influence_update_lstm(influence: Any, w_hh: Any, c: Any, c_new: Any, gates: Any, a: Any, q: Any) -> Any:
     """The influence of an LSTM; arguments and result as in `reference`."""
-    batch, units = c.shape
-    if not _served(influence, units):
-        return plainly.influence_update_lstm(influence, w_hh, c, c_new, gates, a)
+    if influence.ndim != PANELLED + 1:
+        return plainly.influence_update_lstm(influence, w_hh, c, c_new, gates, a, q)
     d, d_o, through, slopes = plainly.lstm_slopes(w_hh, c, c_new, gates)
-    shape = batch, units, influence[0, 0, 0].size
-    width = padded(1, influence.dtype)
-    parts = _parts(*shape, width)
-    room = scratch(influence.dtype, parts * units * width, parts * units * width)
+    step = plainly.lstm_own(slopes, a)
+    _, lanes, panels, units, width = influence.shape
+    parts = _parts(lanes, units, panels * width, width)
     keep = np.ascontiguousarray(gates[:, units : 2 * units])
-    GANG.run(_lstm, parts, False, parts, shape, influence.reshape(-1), *flat(d, d_o, keep, through), *room)
-    plainly.add_lstm_own(influence, through, slopes, a)
-    return influence
+    room = scratch(influence.dtype, *[parts * units * width] * 2)
+    gradient = empty((panels * width,), influence.dtype)
+    shape = lanes, panels, units, a.shape[1]
+    arrays = flat(influence, d, d_o, keep, through, step, plain(q))
+    GANG.run(_lstm, parts, False, parts, shape, *arrays, gradient, *room)
+    return gradient[: step[0].size].reshape(-1, a.shape[1])
+
+
+def _panelled(influence: Any, d: Any, step: Any, a: Any, q: Any, reach: Any = None) -> Any:
+    """J <- D J + I in panels, and q J. step: (B, G, H, m), I of each unit on itself.  reach: (B, H, H) or None."""
+    lanes, panels, units, width = influence.shape
+    parts = _parts(lanes, units, panels * width, width)
+    (room,) = scratch(influence.dtype, parts * units * width)
+    gradient = empty((panels * width,), influence.dtype)
+    shape = lanes, panels, units, a.shape[1]
+    if reach is None:
+        reach = NONE[influence.itemsize == 8]
+    GANG.run(_panels, parts, False, parts, shape, *flat(influence, d, step, reach, plain(a), plain(q)), gradient, room)
+    return gradient[: step[0].size].reshape(-1, a.shape[1])
 
 
 def _served(influence: Any, units: int) -> bool:
@@ -93,6 +140,21 @@ def _parts(lanes: int, units: int, size: int, width: int) -> int:
 
 _blend = vector_loop("blend", 2, lambda v, more, c, f: c.store(v.fma(f, c.load(), more.load())), factors=1)
 _add_scaled = vector_loop("add_scaled", 2, lambda v, c, h, f: h.store(v.fma(f, c.load(), h.load())), factors=1)
+
+
+@jit
+def _elman_terms(w_hh, slope, a):
+    """D, and what the weights of each unit do to that unit."""
+    batch, units = slope.shape
+    d = np.empty((batch, units, units), a.dtype)
+    step = np.empty((batch, 1, units, a.shape[1]), a.dtype)
+    for b in range(batch):
+        for i in range(units):
+            for j in range(units):
+                d[b, i, j] = slope[b, i] * w_hh[i, j]
+            for k in range(a.shape[1]):
+                step[b, 0, i, k] = slope[b, i] * a[b, k]
+    return d, step
 
 
 @jit
@@ -130,38 +192,82 @@ def _times(d, d0, units, panel, panel0, out, out0, ld, used, tail, tail0):
 
 
 @jit
-def _add_own(influence, slope, a):
-    """What the weights of each unit do to that unit."""
-    for b in range(a.shape[0]):
-        for j in range(slope.shape[1]):
-            for k in range(a.shape[1]):
-                influence[b, j, j, k] += slope[b, j] * a[b, k]
+def _add_own(panel, panel0, s, units, columns, first, stop, step, step0):
+    """Add what the weights first <= p < stop of panel number s do to their own unit, number p / m mod H."""
+    width = panel_width(panel)
+    p = max(first, s * width)
+    unit, k = p // columns % units, p % columns
+    for place in range(p, min(stop, (s + 1) * width)):
+        panel[panel0 + unit * width + place - s * width] += step[step0 + place]
+        k += 1
+        if k == columns:
+            k = 0
+            unit = unit + 1 if unit + 1 < units else 0
 
 
 @jit
-def _lstm(me, board, parts, shape, influence, d, d_o, keep, through, panel, more):
-    """Both halves of the influence, on h and on c: c <- f c + D h, then h <- D_o h + through c."""
+def _add_reach(panel, panel0, s, units, columns, reach, a, b):
+    """Add what the weights of the first gate do to every unit, (B, H, H) times a."""
+    width = panel_width(panel)
+    for p in range(s * width, min(units * columns, (s + 1) * width)):
+        j, number = p // columns, a[b * columns + p % columns]
+        for i in range(units):
+            panel[panel0 + i * width + p - s * width] += reach[(b * units + i) * units + j] * number
+
+
+@jit
+def _panels(me, board, parts, shape, influence, d, step, reach, a, q, gradient, room):
+    """J <- D J + I, and q J."""
     state = flush_denormals()
-    lanes, units, size = shape
+    lanes, panels, units, columns = shape
     width = panel_width(influence)
-    panels = panels_of(size, influence)
-    on_c = lanes * units * size
+    size = step.size // lanes
     for turn in range(parts):
         part = (me + turn) % parts
         if not take(board, part, 0, turn, False):
             continue
         own = part * units * width
-        for s in range(lanes * panels * part // parts, lanes * panels * (part + 1) // parts):
-            b, p = s // panels, s % panels
-            top, used = b * units * size + p * width, min(width, size - p * width)
-            pack_columns(influence, top, size, units, used, panel, own)
-            multiply(d, b * units * units, units, 1, panel, own, more, own, width, units, units, 0)
-            for i in range(units):
-                _blend(more, own + i * width, influence, on_c + top + i * size, keep[b * units + i], used)
-            _times(d_o, b * units * units, units, panel, own, influence, top, size, used, more, own)
-            for i in range(units):
-                row = top + i * size
-                _add_scaled(influence, on_c + row, influence, row, through[b * units + i], used)
+        for s in range(panels * part // parts, panels * (part + 1) // parts):
+            for b in range(lanes):
+                panel = (b * panels + s) * units * width
+                multiply_next(d, b * units * units, influence, panel, room, own, units)
+                _add_own(room, own, s, units, columns, 0, size, step, b * size)
+                if reach.size > 0:
+                    _add_reach(room, own, s, units, columns, reach, a, b)
+                multiply(q, b * units, 0, 1, room, own, gradient, s * width, width, units, 1, int(b > 0))
+                copy(room, own, influence, panel, units * width)
+        finish(board, part, 0)
+    restore_denormals(state)
+
+
+@jit
+def _lstm(me, board, parts, shape, influence, d, d_o, keep, through, step, q, gradient, room, more):
+    """Both halves of the influence, on h and on c: c <- f c + D h + I, then h <- D_o h + through c + I; and q h."""
+    state = flush_denormals()
+    lanes, panels, units, columns = shape
+    width = panel_width(influence)
+    size = step.size // lanes
+    of_c = size // 4 * 3  # the weights of i, f, g reach h through c
+    half = lanes * panels * units * width
+    for turn in range(parts):
+        part = (me + turn) % parts
+        if not take(board, part, 0, turn, False):
+            continue
+        own = part * units * width
+        for s in range(panels * part // parts, panels * (part + 1) // parts):
+            for b in range(lanes):
+                panel = (b * panels + s) * units * width
+                on_c = half + panel
+                multiply_next(d, b * units * units, influence, panel, more, own, units)
+                multiply(d_o, b * units * units, units, 1, influence, panel, room, own, width, units, units, 0)
+                for i in range(units):
+                    _blend(more, own + i * width, influence, on_c + i * width, keep[b * units + i], width)
+                _add_own(influence, on_c, s, units, columns, 0, of_c, step, b * size)
+                for i in range(units):
+                    _add_scaled(influence, on_c + i * width, room, own + i * width, through[b * units + i], width)
+                _add_own(room, own, s, units, columns, of_c, size, step, b * size)
+                multiply(q, b * units, 0, 1, room, own, gradient, s * width, width, units, 1, int(b > 0))
+                copy(room, own, influence, panel, units * width)
         finish(board, part, 0)
     restore_denormals(state)
 

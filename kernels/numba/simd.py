@@ -320,6 +320,21 @@ def _intrinsic(name: str, streams: int, numbers: int, factors: int, typed: Calla
     return intrinsic(namespace[name])
 
 
+@intrinsic
+def prefetch(typing: Any, array: Any, at: Any) -> Any:
+    """Ask for the cache line of an element, to be read soon; an element past the end does no harm."""
+
+    def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        ask = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        place = builder.bitcast(element_pointer(context, builder, array, *given), byte)
+        builder.call(ask, [place, number(0), number(2), number(1)])  # to read, into the second cache, data
+        return context.get_dummy_value()
+
+    return signature(types.void, array, types.intp), generate
+
+
 copy = vector_loop("copy", 2, lambda v, source, target: target.store(source.load()))
 add_to = vector_loop("add_to", 2, lambda v, source, target: target.store(target.load() + source.load()))
 

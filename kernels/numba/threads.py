@@ -35,6 +35,7 @@ PASS = 1 << 18  # numbers of one pass over memory from which on threads share it
 ALONE = 8  # for how many times the span that was lost kernels run on one thread; twice as long at each stall in a row
 LONGEST = 0.25  # s, the longest such time
 EXACT = get_clock_info("thread_time").resolution < 1e-6  # whether it tells the time that a kernel took
+ROUSING = 2e-4  # s that a helper which has slept may come late; that says nothing of the next kernel
 FORGOTTEN = 0.9  # what each kernel without a stall leaves of it
 
 
@@ -95,6 +96,7 @@ class Gang:
         self._mail = np.zeros(MAIL * max(1, thread_count() - 1), dtype=np.int64)
         self._alone_until = 0.0  # kernels run on one thread before this time
         self._alone_for = 0.0
+        self._roused = False  # whether a helper slept, or was not there yet, when they were called last
 
     def run(self, kernel: Callable[..., Any], parts: int, lockstep: bool, *arguments: Any) -> None:
         """Run ``kernel(me, board, *arguments)`` on up to `parts` threads; done when every part is.
@@ -113,7 +115,8 @@ class Gang:
             now, worked = perf_counter(), thread_time() - worked
             taken, waited = map(int, board[-2:])
             away = max(0.0, now - begun - worked) if EXACT else 0.0  # another process had this thread's core
-            self._judge(now, now - begun, away + (now - begun) * waited / max(1, taken), lockstep)
+            lost = away + (now - begun) * waited / max(1, taken)
+            self._judge(now, now - begun, lost - ROUSING if self._roused else lost, lockstep)
         finally:
             self._busy.release()
 
@@ -131,10 +134,10 @@ class Gang:
             self._process, self._helpers = os.getpid(), []
             self._mail = np.zeros_like(self._mail)
         wanted = min(parts - 1, self._mail.size // MAIL)
+        slept = [helper.wake() for helper in self._helpers[:wanted]]
+        self._roused = any(slept) or len(slept) < wanted
         while len(self._helpers) < wanted:
             self._helpers.append(_Helper(self._mail, len(self._helpers)))
-        for helper in self._helpers[:wanted]:
-            helper.wake()
         return wanted
 
 
@@ -177,10 +180,13 @@ class _Helper:
         self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
         threading.Thread(target=self._live, name=f"tinygrad_rnn-{number + 1}", daemon=True).start()
 
-    def wake(self) -> None:
-        if self._asleep:
-            self._asleep = False
-            self._calls.put(None)
+    def wake(self) -> bool:
+        """Whether the helper slept."""
+        if not self._asleep:
+            return False
+        self._asleep = False
+        self._calls.put(None)
+        return True
 
     def _live(self) -> None:
         """Serve, and sleep until woken; a call too many only ends the next sleep early."""

@@ -2,8 +2,11 @@
 
 J = ds/dW, D = ds_t/ds_{t-1}, I what the weights do in step t alone. Lanes first: B of them, each with its own J.
 For the built-in recurrences all weights and biases are one array, W_gjk: gate g, unit j, and column k of what that
-gate reads, a = [x, h, 1], so that J is (B, H, G, H, m). Every kernel changes J in place, and
-returns it.
+gate reads, a = [x, h, 1], so that J is (B, H, G, H, m); that of an LSTM is two of them, of h and of c.
+
+Every kernel changes J in place. `influence_update_dense` and `influence_update_diagonal` return it. Those of the
+built-in recurrences take what `influence_pack` returned, J in the order in which their backend multiplies it fastest,
+and return the gradient of a loss of the new h: q J, the sum over lanes, (G H, m). q: (B, H), the loss's derivative.
 """
 
 from __future__ import annotations
@@ -13,6 +16,22 @@ from typing import Any
 import numpy as np
 
 PANEL = 1 << 16  # entries of J that are multiplied at once
+
+
+def influence_pack(influence: Any) -> Any:
+    """J in the order in which the updates of the built-in recurrences take it.
+
+    influence: (B, H, G, H, m), or one such for each part of the state.  Returns, here, influence itself.
+    """
+    return influence
+
+
+def influence_unpack(packed: Any, shape: tuple[int, ...]) -> Any:
+    """The influence that was packed.
+
+    packed: as `influence_pack` returned it.  shape: that of the influence.  Returns it, maybe the same array.
+    """
+    return packed.reshape(shape)
 
 
 def influence_update_dense(influence: Any, d: Any) -> Any:
@@ -42,31 +61,35 @@ def influence_update_diagonal(influence: Any, decay: Any, units: Any) -> Any:
     return influence
 
 
-def influence_update_elman(influence: Any, w_hh: Any, slope: Any, a: Any) -> Any:
+def influence_update_elman(influence: Any, w_hh: Any, slope: Any, a: Any, q: Any) -> Any:
     """The influence of an Elman network, h' = f(W_ih x + W_hh h + b).
 
     influence: (B, H, 1, H, m).  w_hh: (H, H).  slope: (B, H), f' of the new state.  a: (B, m), [x, h, 1].
-    Returns influence.
+    Returns q J.
     """
     batch, size = slope.shape
     influence_update_dense(influence.reshape(batch, size, -1), slope[:, :, None] * w_hh)
-    add_own(influence[:, :, 0], slope, a)
-    return influence
+    add_own(influence, own(slope, a)[:, None])
+    return gradient(influence, q)
 
 
 def influence_update_gru(
-    influence: Any, w_hh: Any, h: Any, gates: Any, inner: Any, a: Any, recurrent: int, reset_after: bool = True
+    influence: Any, w_hh: Any, h: Any, gates: Any, inner: Any, a: Any, q: Any, recurrent: int, reset_after: bool = True
 ) -> Any:
     """The influence of a GRU; names as in `gru_forward`, of one step.
 
     influence: (B, H, 3, H, m).  w_hh: (3H, H).  h: (B, H), the state before.  gates: (B, 3H).  inner: (B, H).
     a: (B, m), [x, 1, h, 1], the columns of W_ih, b_ih, W_hh and b_hh; without biases [x, h].
-    recurrent: the first column of h.  Returns influence.
+    recurrent: the first column of h.  Returns q J.
     """
+    batch, size = h.shape
     d, slopes = gru_slopes(w_hh, h, gates, inner, reset_after)
-    influence_update_dense(influence.reshape(*h.shape, -1), d)
-    add_gru_own(influence, slopes, gates, inner, a, recurrent, reset_after)
-    return influence
+    influence_update_dense(influence.reshape(batch, size, -1), d)
+    if not reset_after:  # the r gate reaches every unit
+        for j in range(size):
+            influence[:, :, 0, j] += slopes[0][:, :, j, None] * a[:, None, :]
+    add_own(influence, gru_own(slopes, gates, inner, a, recurrent, reset_after))
+    return gradient(influence, q)
 
 
 def gru_slopes(w_hh: Any, h: Any, gates: Any, inner: Any, reset_after: bool) -> tuple[Any, tuple[Any, ...]]:
@@ -90,31 +113,26 @@ def gru_slopes(w_hh: Any, h: Any, gates: Any, inner: Any, reset_after: bool) -> 
     return d, (slope_r, slope_z, slope_n)
 
 
-def add_gru_own(
-    influence: Any, slopes: tuple[Any, ...], gates: Any, inner: Any, a: Any, recurrent: int, reset_after: bool
-) -> None:
-    """Add what the weights of a GRU do in this step alone."""
+def gru_own(slopes: tuple[Any, ...], gates: Any, inner: Any, a: Any, recurrent: int, reset_after: bool) -> Any:
+    """What the weights of each unit do to that unit in this step alone, (B, 3, H, m)."""
     slope_r, slope_z, slope_n = slopes
     size = inner.shape[1]
-    add_own(influence[:, :, 1], slope_z, a)
     if reset_after:
-        add_own(influence[:, :, 0], slope_r, a)
+        of_r = own(slope_r, a)
         read = np.repeat(a[:, None, :], size, axis=1)  # the n gate of unit j reads r_j h and r_j
         read[:, :, recurrent:] *= gates[:, :size, None]
-        add_own(influence[:, :, 2], slope_n, read)
     else:
-        for j in range(size):
-            influence[:, :, 0, j] += slope_r[:, :, j, None] * a[:, None, :]
+        of_r = np.zeros((*inner.shape, a.shape[1]), a.dtype)  # it is in what reaches every unit
         read = a.copy()
         read[:, recurrent : recurrent + size] = inner
-        add_own(influence[:, :, 2], slope_n, read)
+    return np.stack([of_r, own(slope_z, a), own(slope_n, read)], axis=1)
 
 
-def influence_update_lstm(influence: Any, w_hh: Any, c: Any, c_new: Any, gates: Any, a: Any) -> Any:
+def influence_update_lstm(influence: Any, w_hh: Any, c: Any, c_new: Any, gates: Any, a: Any, q: Any) -> Any:
     """The influence of an LSTM; names as in `lstm_forward`, of one step.
 
     influence: (2, B, H, 4, H, m), on h and on c.  w_hh: (4H, H).  c, c_new: (B, H), before and after.
-    gates: (B, 4H).  a: (B, m), [x, h, 1].  Returns influence.
+    gates: (B, 4H).  a: (B, m), [x, h, 1].  Returns q J, of the part on h.
     """
     batch, size = c.shape
     f = gates[:, size : 2 * size]
@@ -127,8 +145,11 @@ def influence_update_lstm(influence: Any, w_hh: Any, c: Any, c_new: Any, gates: 
         panel_c += np.matmul(d, panel_h)
         panel_h[...] = np.matmul(d_o, panel_h)
         panel_h += through[:, :, None] * panel_c
-    add_lstm_own(influence, through, slopes, a)
-    return influence
+    step = lstm_own(slopes, a)
+    add_own(influence[1, :, :, :3], step[:, :3])
+    step[:, :3] *= through[:, None, :, None]
+    add_own(influence[0], step)
+    return gradient(influence[0], q)
 
 
 def lstm_slopes(w_hh: Any, c: Any, c_new: Any, gates: Any) -> tuple[Any, Any, Any, tuple[Any, ...]]:
@@ -143,19 +164,29 @@ def lstm_slopes(w_hh: Any, c: Any, c_new: Any, gates: Any) -> tuple[Any, Any, An
     return d, slope_o[:, :, None] * w_o, o * (1 - squashed * squashed), (*slopes, slope_o)
 
 
-def add_lstm_own(influence: Any, through: Any, slopes: tuple[Any, ...], a: Any) -> None:
-    """Add what the weights of an LSTM do in this step alone."""
-    *of_c, slope_o = slopes
-    for k, slope in enumerate(of_c):
-        add_own(influence[1, :, :, k], slope, a)
-        add_own(influence[0, :, :, k], through * slope, a)
-    add_own(influence[0, :, :, 3], slope_o, a)
+def lstm_own(slopes: tuple[Any, ...], a: Any) -> Any:
+    """What the weights of each unit do in this step alone, (B, 4, H, m): those of i, f, g to its c, of o to its h."""
+    return np.stack([own(slope, a) for slope in slopes], axis=1)
 
 
-def add_own(influence: Any, slope: Any, a: Any) -> None:
-    """Add what the weights of each unit do to that unit: slope_j a_k where i = j.
+def own(slope: Any, a: Any) -> Any:
+    """What the weights of a gate do to its own unit, slope_j a_k: (B, H, m).
 
-    influence: (B, H, H, m).  slope: (B, H).  a: (B, m), or (B, H, m) where units read differently.
+    slope: (B, H).  a: (B, m), or (B, H, m) where units read differently.
     """
-    own = np.einsum("bjjk->bjk", influence)  # a view
-    own += slope[:, :, None] * (a[:, None, :] if a.ndim == 2 else a)
+    return slope[:, :, None] * (a[:, None, :] if a.ndim == 2 else a)
+
+
+def add_own(influence: Any, step: Any) -> None:
+    """Add to J what the weights of each unit do to that unit.
+
+    influence: (B, H, G, H, m).  step: (B, G, H, m).
+    """
+    diagonal = np.einsum("bjgjk->bgjk", influence)  # a view
+    diagonal += step
+
+
+def gradient(influence: Any, q: Any) -> Any:
+    """q J, (G H, m), of an influence (B, H, G, H, m) on h."""
+    _, size, gates, _, columns = influence.shape
+    return np.matmul(q.reshape(1, -1), influence.reshape(q.size, -1)).reshape(gates * size, columns)

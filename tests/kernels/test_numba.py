@@ -291,14 +291,23 @@ def test_after_a_stall_kernels_run_on_one_thread_for_a_while(monkeypatch):
         line = threads.LINE
         board[3 * line], board[5 * line] = 5, 1
         threading.Timer(0.005, lambda: board.__setitem__(4 * line, 5)).start()
-        clock[0] += 1e-3
+        clock[0] += length[0]
         launch(mail, 0, address, board, *arguments)
 
-    launch = threads.launch
+    launch, length = threads.launch, [1e-4]
     monkeypatch.setattr(threads, "launch", claim_and_stall)
     for name in ("perf_counter", "thread_time"):
         monkeypatch.setattr(threads, name, lambda: clock[0])
+    slept = [False]
+    monkeypatch.setattr(threads._Helper, "wake", lambda self: slept[0])
     done = np.zeros((2, 5), dtype=np.int64)
+    gang.run(_count, 2, True, 2, 5, done)
+    assert gang._alone_until == 0  # a thread that begins comes late
+    slept[0] = True
+    gang.run(_count, 2, True, 2, 5, done)
+    assert gang._alone_until == 0  # as one that has slept does
+    slept[0], length[0] = False, 1e-3
+    calls.clear()
     gang.run(_count, 2, True, 2, 5, done)
     assert len(calls) == 1
     first = gang._alone_until - clock[0]
@@ -306,11 +315,14 @@ def test_after_a_stall_kernels_run_on_one_thread_for_a_while(monkeypatch):
     for lockstep in (True, False):
         gang.run(_count, 2, lockstep, 2, 5, done)
     assert len(calls) == 1
-    assert (done == [[3] * 5, [2] * 5]).all()  # all of it by this thread
+    assert (done == [[5] * 5, [2] * 5]).all()  # all of it by this thread
     clock[0] = gang._alone_until
     gang.run(_count, 2, False, 2, 5, done)
     assert len(calls) == 2
     assert gang._alone_until - clock[0] >= 2 * first - 1e-9  # the second stall in a row
+    clock[0], slept[0] = gang._alone_until, True
+    gang.run(_count, 2, False, 2, 5, done)
+    assert gang._alone_until > clock[0]  # no sleep takes so long to end
 
 
 # ---- products

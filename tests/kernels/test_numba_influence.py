@@ -27,11 +27,23 @@ def assert_close(found, wanted, units, dtype):
     assert np.abs(found - wanted).max(initial=0) <= bound
 
 
+def updated(kernels, name, influence, *more):
+    """The influence after an update, which is in place, and the gradient where there is one."""
+    update = getattr(kernels, name)
+    if name.rpartition("_")[2] in ("dense", "diagonal"):
+        found = update(influence, *more)
+        assert np.shares_memory(found, influence)
+        return [found]
+    packed = kernels.influence_pack(influence)
+    gradient = update(packed, *more)
+    return [kernels.influence_unpack(packed, influence.shape), gradient]
+
+
 def check(name, units, arrays, *more, monkeypatch):
     """In place, close to the reference, and the same whoever does the parts."""
     monkeypatch.setattr(module, "SHARED", 1)
     wide = [each.astype("float64") for each in arrays]
-    wanted = getattr(reference, name)(*wide, *more)
+    wanted = updated(reference, name, *wide, *more)
     for count in (1, 2):
         monkeypatch.setattr(module, "thread_count", lambda count=count: count)
         results = []
@@ -42,13 +54,14 @@ def check(name, units, arrays, *more, monkeypatch):
             monkeypatch.setattr(module, "GANG", gang)
             given = [arrays[0].copy(), *arrays[1:]]
             copies = [each.copy() for each in given[1:]]
-            found = getattr(compiled, name)(*given, *more)
-            assert np.shares_memory(found, given[0])
-            assert_close(found, wanted, units, arrays[0].dtype)
+            found = updated(compiled, name, *given, *more)
+            for each, close in zip(found, wanted, strict=True):
+                assert_close(each, close, units, arrays[0].dtype)
             for each, copy in zip(given[1:], copies, strict=True):
                 assert np.array_equal(each, copy)
             results.append(found)
-        assert np.array_equal(*results)
+        for once, again in zip(*results, strict=True):
+            assert np.array_equal(once, again)
 
 
 @every_dtype
@@ -64,7 +77,7 @@ def test_dense(shape, dtype, monkeypatch):
 def test_elman(shape, dtype, monkeypatch):
     lanes, units, size = shape
     arrays = [draw(lanes, units, 1, units, size, dtype=dtype), draw(units, units, dtype=dtype) / units]
-    arrays += [draw(lanes, units, dtype=dtype), draw(lanes, size, dtype=dtype)]
+    arrays += [draw(lanes, units, dtype=dtype), draw(lanes, size, dtype=dtype), draw(lanes, units, dtype=dtype)]
     check("influence_update_elman", units, arrays, monkeypatch=monkeypatch)
 
 
@@ -76,7 +89,7 @@ def test_gru(shape, dtype, reset_after, monkeypatch):
     columns = inputs + units
     arrays = [draw(lanes, units, 3, units, columns, dtype=dtype), draw(3 * units, units, dtype=dtype) / units]
     arrays += [draw(lanes, units, dtype=dtype), draw(lanes, 3 * units, dtype=dtype), draw(lanes, units, dtype=dtype)]
-    arrays += [draw(lanes, columns, dtype=dtype)]
+    arrays += [draw(lanes, columns, dtype=dtype), draw(lanes, units, dtype=dtype)]
     check("influence_update_gru", 4 * units, arrays, inputs, reset_after, monkeypatch=monkeypatch)
 
 
@@ -86,7 +99,7 @@ def test_lstm(shape, dtype, monkeypatch):
     lanes, units, size = shape
     arrays = [draw(2, lanes, units, 4, units, size, dtype=dtype), draw(4 * units, units, dtype=dtype) / units]
     arrays += [draw(lanes, units, dtype=dtype) for _ in range(2)]
-    arrays += [draw(lanes, 4 * units, dtype=dtype), draw(lanes, size, dtype=dtype)]
+    arrays += [draw(lanes, 4 * units, dtype=dtype), draw(lanes, size, dtype=dtype), draw(lanes, units, dtype=dtype)]
     check("influence_update_lstm", 4 * units, arrays, monkeypatch=monkeypatch)
 
 

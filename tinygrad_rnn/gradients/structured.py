@@ -24,7 +24,8 @@ def has_kernel(cell: Any) -> bool:
 class Stepped(NamedTuple):
     """A step that was run by kernels.
 
-    after: the state, with no history.  update: takes the step into an influence, in place.
+    after: the state, with no history.  update: takes the step into an influence, in place, and returns the gradient
+    of a loss, given the influence and the loss's derivative by the output.
     """
 
     after: Any
@@ -32,7 +33,10 @@ class Stepped(NamedTuple):
 
 
 class StructuredLearner(ForwardLearner):
-    """A stream with one influence of all parameters: (parts of the state, B, H, G, H, m)."""
+    """A stream with one influence of all parameters: (parts of the state, B, H, G, H, m).
+
+    It is held in the order in which the backend multiplies it; `shape` is its own.
+    """
 
     def prepare(self) -> None:
         cell = self.cell
@@ -44,8 +48,8 @@ class StructuredLearner(ForwardLearner):
         self.columns: dict[str, Any] = {"weight_ih": slice(0, inputs), "weight_hh": slice(self.recurrent, end)}
         if bias:
             self.columns |= {"bias_ih": inputs if own else end, "bias_hh": end}
-        shape = (len(self.layout.places), self.batch, size, cell.gates, size, end + bias)
-        self.influence = self.xp.zeros(shape, dtype=self.dtype)
+        self.shape = (len(self.layout.places), self.batch, size, cell.gates, size, end + bias)
+        self.influence = self.backend.kernel("influence_pack")(self.xp.zeros(self.shape, dtype=self.dtype))
 
     def arrays(self) -> list[Any]:
         """The arrays of the trace."""
@@ -53,8 +57,8 @@ class StructuredLearner(ForwardLearner):
 
     def step_multiplications(self) -> int:
         """Multiplications of an update of the influence and of a gradient, beside the forward step."""
-        parts, batch, size, gates, _, columns = self.influence.shape
-        numbers = self.influence[0].size  # B n p
+        parts, batch, size, gates, _, columns = self.shape
+        numbers = batch * size * gates * size * columns  # B n p
         per_lane = parts * size * numbers  # the products D J
         if parts == 2:
             per_lane += 2 * numbers  # c' by c, and h' by c'
@@ -76,23 +80,21 @@ class StructuredLearner(ForwardLearner):
         return Stepped(tuple(tensors) if isinstance(state, tuple) else tensors[0], update)
 
     def learn(self, step: Any, cotangent: Any) -> dict[str, Any]:
-        xp = self.xp
-        step.update(self.influence)
-        parts, batch, size, gates, _, columns = self.influence.shape
-        q = xp.reshape(cotangent, (batch, parts, size))[:, 0]
-        flat = xp.reshape(self.influence[0], (batch * size, -1))
-        gradient = xp.reshape(xp.matmul(xp.reshape(q, (1, -1)), flat), (gates * size, columns))
+        parts, batch, size = self.shape[:3]
+        gradient = step.update(self.influence, self.xp.reshape(cotangent, (batch, parts, size))[:, 0])
         trained = {name for name, _ in self.parameters}
         return {name: gradient[:, at].copy() for name, at in self.columns.items() if name in trained}
 
     def trace(self) -> dict[str, Any]:
-        return {"influence": self.backend.to_numpy(self.influence).copy()}
+        influence = self.backend.kernel("influence_unpack")(self.influence, self.shape)
+        return {"influence": self.backend.to_numpy(influence).copy()}
 
     def load_trace(self, saved: dict[str, Any]) -> None:
         found = saved["influence"].shape if "influence" in saved else "none"
-        if found != self.influence.shape:
-            raise StateDictError(f"the influence has shape {self.influence.shape}; the saved stream has {found}")
-        self.influence[...] = self.backend.asarray(saved["influence"])
+        if found != self.shape:
+            raise StateDictError(f"the influence has shape {self.shape}; the saved stream has {found}")
+        influence = self.backend.asarray(saved["influence"]).astype(self.dtype)
+        self.influence = self.backend.kernel("influence_pack")(influence)
 
     def read(self, x: Any, h: Any) -> Any:
         """(B, m): what the gates read, a column a row of the influence."""
@@ -120,7 +122,7 @@ def _elman(learner: StructuredLearner, x: Any, state: list[Any]) -> Any:
     slope = 1 - after * after if kind == "tanh" else (after > 0).astype(after.dtype)
     a = learner.read(x, h)
     kernel = learner.backend.kernel("influence_update_elman")
-    return [after], lambda influence: kernel(influence[0], w_hh, slope, a)
+    return [after], lambda influence, q: kernel(influence[0], w_hh, slope, a, q)
 
 
 def _gru(learner: StructuredLearner, x: Any, state: list[Any]) -> Any:
@@ -134,8 +136,8 @@ def _gru(learner: StructuredLearner, x: Any, state: list[Any]) -> Any:
     after, gates, inner = learner.backend.kernel("gru_forward")(xw, w_hh, b_hn, h, None, False, cell.reset_after)
     a = learner.read(x, h)
     kernel = learner.backend.kernel("influence_update_gru")
-    return [after[0]], lambda influence: kernel(
-        influence[0], w_hh, h, gates[0], inner[0], a, learner.recurrent, cell.reset_after
+    return [after[0]], lambda influence, q: kernel(
+        influence[0], w_hh, h, gates[0], inner[0], a, q, learner.recurrent, cell.reset_after
     )
 
 
@@ -145,7 +147,7 @@ def _lstm(learner: StructuredLearner, x: Any, state: list[Any]) -> Any:
     after, c_after, gates = learner.backend.kernel("lstm_forward")(xw, w_hh, h, c, None, False)
     a = learner.read(x, h)
     kernel = learner.backend.kernel("influence_update_lstm")
-    return [after[0], c_after[0]], lambda influence: kernel(influence, w_hh, c, c_after[0], gates[0], a)
+    return [after[0], c_after[0]], lambda influence, q: kernel(influence, w_hh, c, c_after[0], gates[0], a, q)
 
 
 _STEPS = {ElmanCell: _elman, GRUCell: _gru, LSTMCell: _lstm}

@@ -301,7 +301,7 @@ def _rules() -> Iterator[Mutant]:
         - panel_c *= f[:, :, None]
         + pass
         """)  # fmt: skip
-    yield from _edits("rule", influence.add_own, ("RTRL",), """
+    yield from _edits("rule", influence.own, ("RTRL",), """
         every lane reads what the first one reads
         - a[:, None, :] if a.ndim == 2 else a
         + a[:1, None, :] if a.ndim == 2 else a[:1]
