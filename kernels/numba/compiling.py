@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
 
 @cache
@@ -56,12 +58,33 @@ def jit(function: Callable[..., Any]) -> Any:
     directory = cache_directory()
     numba.config.CACHE_DIR = directory
     try:
-        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
+        return quickened(numba.njit(nogil=True, error_model="numpy", cache=True)(function))
     except RuntimeError:  # neither that folder, nor __pycache__, nor Numba's own can be written
         _say_uncached(directory)
         return numba.njit(nogil=True, error_model="numpy")(function)
     finally:
         numba.config.CACHE_DIR = before
+
+
+class QuickCache(FunctionCache):
+    """Numba's cache on disk, for code that calls nothing but its runtime and the mathematics of C.
+
+    Numba's own brings in all that compiling needs before it looks; that takes longer than everything else from the
+    start of a process to a first gradient.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The machine code for a signature; None where it is not kept, and must be compiled."""
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
+
+def quickened(compiled: Any) -> Any:
+    """The same compiled function, its machine code looked up by `QuickCache`."""
+    if type(compiled._cache) is FunctionCache:
+        compiled._cache.__class__ = QuickCache
+    return compiled
 
 
 @cache

@@ -22,12 +22,23 @@ print((x + x).tolist())
 """
 
 
-def ran(folder):
+TRAINED = """
+import sys
+import numpy as np
+import tinygrad_rnn as tg
+from tinygrad_rnn import backends
+x = tg.tensor([0.5, 1.0], backend="numba")
+total = backends.get("numba").kernel("embedding_gradient")(np.ones((2, 1), "f4"), np.zeros(2, "i8"), 1)
+print((x + x).tolist(), total.tolist(), "numba.np.npyimpl" in sys.modules)
+"""
+
+
+def ran(folder, program=PROGRAM):
     """What a fresh process with this cache folder prints: on standard output, and on standard error."""
     kept = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
     kept["TINYGRAD_RNN_CACHE"] = str(folder)
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=ROOT, env=kept, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], cwd=ROOT, env=kept, capture_output=True, text=True, check=True
     )
     return done.stdout, done.stderr
 
@@ -44,6 +55,11 @@ def test_the_first_use_says_that_it_compiles_and_the_second_compiles_nothing(tmp
     assert any(path.suffix == ".nbc" for path in written)
     assert ran(tmp_path / "cache") == ("[1.0, 2.0]\n", "")
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == written
+
+
+def test_kept_machine_code_runs_without_what_compiling_needs(tmp_path):
+    assert ran(tmp_path, TRAINED)[0] == "[1.0, 2.0] [[2.0]] True\n"
+    assert ran(tmp_path, TRAINED)[0] == "[1.0, 2.0] [[2.0]] False\n"
 
 
 def first_folder(tmp_path):

@@ -9,7 +9,6 @@ import ctypes
 import os
 from collections.abc import Callable
 from functools import cache
-from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
@@ -252,6 +251,8 @@ def _driver() -> tuple[int | None, int, int]:
 @cache
 def _cuda_of_cupy() -> int:
     """The major version of CUDA that the installed CuPy is built for; 0 if its name does not say."""
+    from importlib import metadata  # 20 ms, which a start without CuPy need not take
+
     for name in ("cupy-cuda13x", "cupy-cuda12x", "cupy-cuda11x"):
         try:
             metadata.version(name)

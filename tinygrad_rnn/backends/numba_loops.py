@@ -90,11 +90,19 @@ def compiled_loop(name: str, signature: str, text: Callable[[], str]) -> int | N
 
 
 def _cfunc(function: Any, cache: bool) -> Any:
-    from numba import cfunc, types
+    """What ``numba.cfunc`` returns, with the machine code looked up as that of the kernels is."""
+    from numba import types
+    from numba.core.ccallback import CFunc
+
+    from ..kernels.numba.compiling import quickened
 
     words = types.CPointer(types.intp)
-    signature = types.void(words, words, words, types.voidptr)
-    return cfunc(signature, cache=cache, error_model="numpy")(function)
+    compiled = CFunc(function, ((words, words, words, types.voidptr), types.void), {}, {"error_model": "numpy"})
+    if cache:
+        compiled.enable_caching()
+        quickened(compiled)
+    compiled.compile()
+    return compiled
 
 
 # ---- entry by entry
