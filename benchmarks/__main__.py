@@ -23,6 +23,7 @@ library in a process of its own, of which one works at a time, so that a slow mo
 | `python -m benchmarks recurrent --last-step` | a loss on the last step only, whose gradients decay into denormals |
 | `python -m benchmarks train` | characters a second of `tinygrad-rnn train`, beside the same model in torch |
 | `python -m benchmarks memory` | peak memory of a training step at T = 1000 |
+| `python -m benchmarks start` | seconds from the start of a process to a first gradient, compiled before or not |
 | `python -m benchmarks tape` | what recording and sweeping one operation costs |
 | `python -m benchmarks rtrl`, `esn` | gradient rules and influence updates; reservoirs |
 
@@ -33,6 +34,7 @@ measurements of prototypes support, point by point. Times are medians, with half
 them. They count only as ratios from one run: a machine on which others work gives no good ones, and a row marked
 "(busy)" is one in which too few samples were free of them. `--rounds` and `--seconds` make a comparison longer and
 steadier. "share of peak" compares the matrix products of a step with the fastest large product of this machine, and
+"in kernels" is the share of our step that passes in them: the rest is Python, its tape, and small products. The
 "error to float64" is the largest error of a gradient over its largest entry. Memory is what a process has held at
 most beyond what it held after a tiny step.
 """
@@ -40,7 +42,7 @@ most beyond what it held after a tiny step.
 
 def everything() -> None:
     """Run all in short, and write the tables."""
-    from benchmarks import memory, recurrent, train
+    from benchmarks import memory, recurrent, start, train
 
     parts = [
         ("Training step of RNN, GRU and LSTM", recurrent.main(["--json", str(FOLDER / "recurrent.json")])),
@@ -51,6 +53,7 @@ def everything() -> None:
         ("A loss on the last step only (T = 500, B = 16, H = 128)", recurrent.main(["--last-step"])),
         ("The main job", train.main([])),
         ("Memory", memory.main([])),
+        ("From the start of a process to a first gradient", start.main([])),
     ]
     date = time.strftime("%Y-%m-%d")
     text = "\n".join([HEAD, f"Measured on {date}.", *[f"\n## {title}\n\n{table}" for title, table in parts]])

@@ -163,6 +163,9 @@ def serve(name: str) -> None:
             elif "save" in ask:
                 assert step is not None
                 np.savez(ask["save"], *[np.asarray(each) for each in step()])
+            elif "inside" in ask:
+                assert step is not None
+                answer = _inside(step, ask["inside"])
             elif "rss" in ask:
                 answer = _peak_memory()
         except Exception as error:  # an absent library, for one: the asker says so
@@ -185,6 +188,28 @@ def _sample(step: Callable[[], Any], seconds: float) -> tuple[float, float]:
             break
     foreign = max(0.0, (_busy() - busy) - (time.process_time() - own)) / (time.perf_counter() - begun)
     return statistics.median(taken), foreign
+
+
+def _inside(step: Callable[[], Any], seconds: float) -> float:
+    """The share of a step of ours that passes in compiled kernels, from their calls to their returns."""
+    from tinygrad_rnn.kernels.numba.threads import GANG
+
+    run, spent = GANG.run, [0.0]
+
+    def timed(*arguments: Any) -> None:
+        begun = time.perf_counter()
+        run(*arguments)
+        spent[0] += time.perf_counter() - begun
+
+    shares = []
+    GANG.run = timed  # type: ignore[method-assign]
+    end = time.perf_counter() + seconds
+    while (begun := time.perf_counter()) < end or not shares:
+        spent[0] = 0.0
+        step()
+        shares.append(spent[0] / (time.perf_counter() - begun))
+    del GANG.run
+    return statistics.median(shares)
 
 
 def _busy() -> float:
