@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.core.typing import signature
@@ -116,6 +117,7 @@ def multiply(a, a0, by_row, by_k, p, p0, c, c0, ldc, inner, rows, add):
     """C[r, :] = A[r, :] P, or C += A P where add is 1. Which block takes a row depends on the number of rows alone.
 
     a: A[r, k] at a0 + r by_row + k by_k.  p: the panel, from p0.  c: C[r, 0] at c0 + r ldc.  All one-dimensional.
+    Callers write constants as np.intp(1): for a bare 1 Numba would compile the whole once more.
     """
     r = 0
     if rows >= 2 * TALL:
@@ -146,7 +148,8 @@ def multiply_next(a, a0, p, p0, c, c0, size):
             _tall(a, a0 + r * size, size, 1, p, p0, c, c0 + r * width, width, size, 0)
             r += TALL
     _bring(p, ahead + r * width, lanes, size - r)
-    multiply(a, a0 + r * size, size, 1, p, p0, c, c0 + r * width, width, size, size - r, 0)
+    one, add = np.intp(1), np.intp(0)
+    multiply(a, a0 + r * size, size, one, p, p0, c, c0 + r * width, width, size, size - r, add)
 
 
 @jit

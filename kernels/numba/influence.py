@@ -16,7 +16,7 @@ import numpy as np
 
 from ..reference import influence as plainly
 from .common import plain
-from .compiling import jit
+from .compiling import inlined, jit
 from .denormals import flush_denormals, restore_denormals
 from .gemm import multiply, multiply_next
 from .pack import TOGETHER, pack_columns, padded, panel_width, panels_of
@@ -184,9 +184,9 @@ def _times(d, d0, units, panel, panel0, out, out0, ld, used, tail, tail0):
     """out <- D times the panel, of which `used` columns count."""
     width = panel_width(out)
     if used == width:
-        multiply(d, d0, units, 1, panel, panel0, out, out0, ld, units, units, 0)
+        multiply(d, d0, units, np.intp(1), panel, panel0, out, out0, ld, units, units, np.intp(0))
         return
-    multiply(d, d0, units, 1, panel, panel0, tail, tail0, width, units, units, 0)
+    multiply(d, d0, units, np.intp(1), panel, panel0, tail, tail0, width, units, units, np.intp(0))
     for i in range(units):
         copy(tail, tail0 + i * width, out, out0 + i * ld, used)
 
@@ -215,6 +215,14 @@ def _add_reach(panel, panel0, s, units, columns, reach, a, b):
             panel[panel0 + i * width + p - s * width] += reach[(b * units + i) * units + j] * number
 
 
+@inlined
+def _times_row(q, b, units, panel, panel0, gradient, s):
+    """Part s of the gradient: of lane b, which is added to that of the lanes before, q times a panel."""
+    width = panel_width(panel)
+    one, add = np.intp(1), np.intp(b > 0)
+    multiply(q, b * units, one, one, panel, panel0, gradient, s * width, width, units, one, add)
+
+
 @jit
 def _panels(me, board, parts, shape, influence, d, step, reach, a, q, gradient, room):
     """J <- D J + I, and q J."""
@@ -234,7 +242,7 @@ def _panels(me, board, parts, shape, influence, d, step, reach, a, q, gradient, 
                 _add_own(room, own, s, units, columns, 0, size, step, b * size)
                 if reach.size > 0:
                     _add_reach(room, own, s, units, columns, reach, a, b)
-                multiply(q, b * units, 0, 1, room, own, gradient, s * width, width, units, 1, int(b > 0))
+                _times_row(q, b, units, room, own, gradient, s)
                 copy(room, own, influence, panel, units * width)
         finish(board, part, 0)
     restore_denormals(state)
@@ -259,14 +267,14 @@ def _lstm(me, board, parts, shape, influence, d, d_o, keep, through, step, q, gr
                 panel = (b * panels + s) * units * width
                 on_c = half + panel
                 multiply_next(d, b * units * units, influence, panel, more, own, units)
-                multiply(d_o, b * units * units, units, 1, influence, panel, room, own, width, units, units, 0)
+                _times(d_o, b * units * units, units, influence, panel, room, own, width, width, room, own)
                 for i in range(units):
                     _blend(more, own + i * width, influence, on_c + i * width, keep[b * units + i], width)
                 _add_own(influence, on_c, s, units, columns, 0, of_c, step, b * size)
                 for i in range(units):
                     _add_scaled(influence, on_c + i * width, room, own + i * width, through[b * units + i], width)
                 _add_own(room, own, s, units, columns, of_c, size, step, b * size)
-                multiply(q, b * units, 0, 1, room, own, gradient, s * width, width, units, 1, int(b > 0))
+                _times_row(q, b, units, room, own, gradient, s)
                 copy(room, own, influence, panel, units * width)
         finish(board, part, 0)
     restore_denormals(state)

@@ -136,7 +136,7 @@ def _strip(part, top, rows, k0, depth, skipped, height, shape, a, a_by_rows, out
             multiply(strip, strip0, by_row, by_k, panels_room, panel, out, target, n, depth, rows, adding)
             continue
         tail = part * ROWS * width
-        multiply(strip, strip0, by_row, by_k, panels_room, panel, tail_room, tail, width, depth, rows, 0)
+        multiply(strip, strip0, by_row, by_k, panels_room, panel, tail_room, tail, width, depth, rows, np.intp(0))
         for r in range(rows):
             for j in range(used):
                 if k0:

@@ -47,8 +47,9 @@ def products(a, a0, lda, rows, packed, skipped, first, last, height, inner, out,
     for s in range(first, last):
         p = first + last - 1 - s if backwards else s
         multiply(
-            a, a0, lda, 1, packed, (p * height + skipped) * width, out, out0 + p * width, columns, inner, rows, add
-        )
+            a, a0, lda, np.intp(1), packed, (p * height + skipped) * width, out, out0 + p * width,
+            columns, inner, rows, np.intp(add),
+        )  # fmt: skip
 
 
 def weight_workspace(parts: int, padded: int) -> tuple[int, int]:
@@ -79,7 +80,7 @@ def weight_gradient(part, parts, da, height, rows, h, h0, shape, reverse, out, o
 def _add_rows(part, first, last, da, da_row, height, h, h_row, count, size, out, out0, room, add):
     """out[out0 + j] += the sum over `count` rows of da[row, j] h[row], for first <= j < last; = if add is 0."""
     panels_room, block_room = room
-    width = panel_width(h)
+    width, one = panel_width(h), np.intp(1)
     padded = panels_of(size, h) * width
     panels0, block0 = part * CHUNK * padded, part * CHUNK * ROWS
     for start in range(0, count, CHUNK):
@@ -96,7 +97,7 @@ def _add_rows(part, first, last, da, da_row, height, h, h_row, count, size, out,
             for p in range(padded // width):
                 panel, target = panels0 + p * inner * width, (out0 + top) * padded + p * width
                 adding = 1 if start > 0 else add
-                multiply(block, first_row, 1, by_k, panels_room, panel, out, target, padded, inner, rows, adding)
+                multiply(block, first_row, one, by_k, panels_room, panel, out, target, padded, inner, rows, adding)
 
 
 @inlined
