@@ -109,6 +109,61 @@ def microkernel(rows: int, chains: int = 1) -> Any:
     return block
 
 
+@intrinsic
+def hand_over(
+    typing: Any,
+    p: Any,
+    p0: Any,
+    q: Any,
+    q0: Any,
+    out: Any,
+    out0: Any,
+    total: Any,
+    total0: Any,
+    rows: Any,
+    add: Any,
+) -> Any:
+    """Copy a panel of so many rows to `out`, and write q times it, W numbers, to `total`; add them where add is 1."""
+    i = types.intp
+
+    def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
+        vectors = Vectors(builder, context.get_data_type(p.dtype), lanes_of(p))
+        source, weights, target, result = (
+            element_pointer(context, builder, kind, *given[2 * k : 2 * k + 2])
+            for k, kind in enumerate((p, q, out, total))
+        )
+        rows, add = given[8:]
+        blank = vectors.constant(0.0).value
+        chains = [[cgutils.alloca_once_value(builder, blank) for _ in range(VECTORS)] for _ in range(UNROLLED)]
+
+        def step(k: Any, chain: int) -> None:
+            number = vectors.broadcast(builder.load(builder.gep(weights, [k])))
+            for v, slot in enumerate(chains[chain]):
+                at = builder.add(builder.mul(k, LONG(VECTORS * vectors.lanes)), LONG(v * vectors.lanes))
+                row = vectors.load(builder.gep(source, [at]))
+                vectors.store(row, builder.gep(target, [at]))
+                builder.store(vectors.fma(number, row, Vector(vectors, builder.load(slot))).value, slot)
+
+        whole = builder.sdiv(rows, LONG(UNROLLED))
+        with cgutils.for_range(builder, whole) as loop:
+            first = builder.mul(loop.index, LONG(UNROLLED))
+            for chain in range(UNROLLED):
+                step(builder.add(first, LONG(chain)), chain)
+        with cgutils.for_range(builder, rows, start=builder.mul(whole, LONG(UNROLLED))) as loop:
+            step(loop.index, 0)
+        for v in range(VECTORS):
+            a, b, c, d = (Vector(vectors, builder.load(chain[v])) for chain in chains)
+            place = builder.gep(result, [LONG(v * vectors.lanes)])
+            with builder.if_else(builder.icmp_signed("!=", add, LONG(0))) as (adding, setting):
+                with adding:
+                    vectors.store(vectors.load(place) + ((a + b) + (c + d)), place)
+                with setting:
+                    vectors.store((a + b) + (c + d), place)
+        return context.get_dummy_value()
+
+    return signature(types.void, p, i, q, i, out, i, total, i, i, i), generate
+
+
 _tall, _middle, _low, _row = microkernel(TALL), microkernel(MIDDLE), microkernel(LOW), microkernel(1, chains=UNROLLED)
 
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from ..reference import influence as plainly
 from .common import plain
-from .compiling import inlined, jit
+from .compiling import jit
 from .denormals import flush_denormals, restore_denormals
-from .gemm import multiply, multiply_next
+from .gemm import hand_over, multiply, multiply_next
 from .pack import TOGETHER, pack_columns, padded, panel_width, panels_of
 from .recurrence import flat
 from .simd import HOST, copy, vector_loop
@@ -95,7 +95,7 @@ def influence_update_gru(
         return plainly.influence_update_gru(influence, w_hh, h, gates, inner, a, q, recurrent, reset_after)
     d, slopes = plainly.gru_slopes(w_hh, h, gates, inner, reset_after)
     step = plainly.gru_own(slopes, gates, inner, a, recurrent, reset_after)
-    return _panelled(influence, d, step, a, q, None if reset_after else slopes[0])
+    return _panelled(influence, d.reshape(-1), step.reshape(-1), a, q, None if reset_after else slopes[0].reshape(-1))
 
 
 def influence_update_lstm(influence: Any, w_hh: Any, c: Any, c_new: Any, gates: Any, a: Any, q: Any) -> Any:
@@ -116,7 +116,10 @@ def influence_update_lstm(influence: Any, w_hh: Any, c: Any, c_new: Any, gates: 
 
 
 def _panelled(influence: Any, d: Any, step: Any, a: Any, q: Any, reach: Any = None) -> Any:
-    """J <- D J + I in panels, and q J. step: (B, G, H, m), I of each unit on itself.  reach: (B, H, H) or None."""
+    """J <- D J + I in panels, and q J. step: (B, G, H, m), I of each unit on itself.  reach: (B, H, H) or None.
+
+    All but J, a and q are one row in memory.
+    """
     lanes, panels, units, width = influence.shape
     parts = _parts(lanes, units, panels * width, width)
     (room,) = scratch(influence.dtype, parts * units * width)
@@ -124,8 +127,9 @@ def _panelled(influence: Any, d: Any, step: Any, a: Any, q: Any, reach: Any = No
     shape = lanes, panels, units, a.shape[1]
     if reach is None:
         reach = NONE[influence.itemsize == 8]
-    GANG.run(_panels, parts, False, parts, shape, *flat(influence, d, step, reach, plain(a), plain(q)), gradient, room)
-    return gradient[: step[0].size].reshape(-1, a.shape[1])
+    influence, a, q = flat(influence, plain(a), plain(q))
+    GANG.run(_panels, parts, False, parts, shape, influence, d, step, reach, a, q, gradient, room)
+    return gradient[: step.size // lanes].reshape(-1, shape[3])
 
 
 def _served(influence: Any, units: int) -> bool:
@@ -146,14 +150,16 @@ _add_scaled = vector_loop("add_scaled", 2, lambda v, c, h, f: h.store(v.fma(f, c
 def _elman_terms(w_hh, slope, a):
     """D, and what the weights of each unit do to that unit."""
     batch, units = slope.shape
-    d = np.empty((batch, units, units), a.dtype)
-    step = np.empty((batch, 1, units, a.shape[1]), a.dtype)
+    columns = a.shape[1]
+    d = np.empty(batch * units * units, a.dtype)
+    step = np.empty(batch * units * columns, a.dtype)
     for b in range(batch):
         for i in range(units):
+            row = b * units + i
             for j in range(units):
-                d[b, i, j] = slope[b, i] * w_hh[i, j]
-            for k in range(a.shape[1]):
-                step[b, 0, i, k] = slope[b, i] * a[b, k]
+                d[row * units + j] = slope[b, i] * w_hh[i, j]
+            for k in range(columns):
+                step[row * columns + k] = slope[b, i] * a[b, k]
     return d, step
 
 
@@ -215,14 +221,6 @@ def _add_reach(panel, panel0, s, units, columns, reach, a, b):
             panel[panel0 + i * width + p - s * width] += reach[(b * units + i) * units + j] * number
 
 
-@inlined
-def _times_row(q, b, units, panel, panel0, gradient, s):
-    """Part s of the gradient: of lane b, which is added to that of the lanes before, q times a panel."""
-    width = panel_width(panel)
-    one, add = np.intp(1), np.intp(b > 0)
-    multiply(q, b * units, one, one, panel, panel0, gradient, s * width, width, units, one, add)
-
-
 @jit
 def _panels(me, board, parts, shape, influence, d, step, reach, a, q, gradient, room):
     """J <- D J + I, and q J."""
@@ -242,8 +240,7 @@ def _panels(me, board, parts, shape, influence, d, step, reach, a, q, gradient, 
                 _add_own(room, own, s, units, columns, 0, size, step, b * size)
                 if reach.size > 0:
                     _add_reach(room, own, s, units, columns, reach, a, b)
-                _times_row(q, b, units, room, own, gradient, s)
-                copy(room, own, influence, panel, units * width)
+                hand_over(room, own, q, b * units, influence, panel, gradient, s * width, units, int(b > 0))
         finish(board, part, 0)
     restore_denormals(state)
 
@@ -274,8 +271,7 @@ def _lstm(me, board, parts, shape, influence, d, d_o, keep, through, step, q, gr
                 for i in range(units):
                     _add_scaled(influence, on_c + i * width, room, own + i * width, through[b * units + i], width)
                 _add_own(room, own, s, units, columns, of_c, size, step, b * size)
-                _times_row(q, b, units, room, own, gradient, s)
-                copy(room, own, influence, panel, units * width)
+                hand_over(room, own, q, b * units, influence, panel, gradient, s * width, units, int(b > 0))
         finish(board, part, 0)
     restore_denormals(state)
 

@@ -155,7 +155,7 @@ _addresses: dict[Any, int] = {}
 
 def _address(kernel: Any, board: Any, arguments: tuple[Any, ...]) -> int:
     """The machine code of a kernel for arguments of these kinds; compiled if there is none."""
-    key = (kernel, *map(_kind, arguments))
+    key = (kernel, *[x.dtype if x.__class__ is np.ndarray else _kind(x) for x in arguments])
     found = _addresses.get(key)
     if found is None:
         found = _addresses[key] = address_of(kernel, 0, board, *arguments)
@@ -164,10 +164,9 @@ def _address(kernel: Any, board: Any, arguments: tuple[Any, ...]) -> int:
 
 def _kind(x: Any) -> Any:
     """What decides the machine code: of an array its dtype, since all are contiguous; of a tuple what is in it."""
-    kind = x.__class__
-    if kind is np.ndarray:
-        return x.dtype
-    return (kind, *map(_kind, x)) if isinstance(x, tuple) else kind
+    if isinstance(x, tuple):
+        return (x.__class__, *map(_kind, x))
+    return x.dtype if x.__class__ is np.ndarray else x.__class__
 
 
 class _Helper:
