@@ -82,7 +82,7 @@ class QuickCache(FunctionCache):
 
 def quickened(compiled: Any) -> Any:
     """The same compiled function, its machine code looked up by `QuickCache`."""
-    if type(compiled._cache) is FunctionCache:
+    if type(getattr(compiled, "_cache", None)) is FunctionCache:  # there is none where NUMBA_DISABLE_JIT is set
         compiled._cache.__class__ = QuickCache
     return compiled
 

@@ -62,6 +62,11 @@ def test_kept_machine_code_runs_without_what_compiling_needs(tmp_path):
     assert ran(tmp_path, TRAINED)[0] == "[1.0, 2.0] [[2.0]] False\n"
 
 
+def test_where_numba_is_told_not_to_compile_numpy_computes(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert ran(tmp_path)[0] == "[1.0, 2.0]\n"
+
+
 def first_folder(tmp_path):
     (found,) = (tmp_path / "cache").glob("loops-*")
     return found
