@@ -33,10 +33,10 @@ How to read the tables: a ratio is our time over that of the faster peer, so bel
 measurements of prototypes support, point by point. Times are medians, with half the distance of the quartiles beside
 them. They count only as ratios from one run: a machine on which others work gives no good ones, and a row marked
 "(busy)" is one in which too few samples were free of them. `--rounds` and `--seconds` make a comparison longer and
-steadier. "share of peak" compares the matrix products of a step with the fastest large product of this machine, and
-"in kernels" is the share of our step that passes in them: the rest is Python, its tape, and small products. The
-"error to float64" is the largest error of a gradient over its largest entry. Memory is what a process has held at
-most beyond what it held after a tiny step.
+steadier. "share of peak" compares the matrix products of a step with the fastest large product of this machine; "in
+kernels" is the share of our step that passes in compiled kernels, beside which there are Python, its tape and small
+products; "error to float64" is the largest error of a gradient over its largest entry. Memory is what a process has
+held at most beyond what it held after a tiny step.
 """
 
 

@@ -16,7 +16,7 @@ from numba.core.typing import signature
 from numba.extending import intrinsic
 
 from .compiling import jit
-from .simd import BITS, HOST, LONG, Vector, Vectors, element_pointer, lanes_of, prefetch
+from .simd import BITS, HOST, LONG, Vector, Vectors, element_pointer, lanes_of, prefetch, summed_chains
 
 VECTORS = 2  # of a panel: its width
 WIDTH32, WIDTH64 = VECTORS * BITS // 32, VECTORS * BITS // 64
@@ -152,13 +152,13 @@ def hand_over(
         with cgutils.for_range(builder, rows, start=builder.mul(whole, LONG(UNROLLED))) as loop:
             step(loop.index, 0)
         for v in range(VECTORS):
-            a, b, c, d = (Vector(vectors, builder.load(chain[v])) for chain in chains)
+            product = summed_chains(builder, vectors, [chain[v] for chain in chains])
             place = builder.gep(result, [LONG(v * vectors.lanes)])
             with builder.if_else(builder.icmp_signed("!=", add, LONG(0))) as (adding, setting):
                 with adding:
-                    vectors.store(vectors.load(place) + ((a + b) + (c + d)), place)
+                    vectors.store(vectors.load(place) + product, place)
                 with setting:
-                    vectors.store((a + b) + (c + d), place)
+                    vectors.store(product, place)
         return context.get_dummy_value()
 
     return signature(types.void, p, i, q, i, out, i, total, i, i, i), generate

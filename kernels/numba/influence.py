@@ -28,7 +28,6 @@ from .workspace import empty, scratch
 SHARED = 1_000_000  # multiply-adds from which on threads share an update
 LEAST = 16  # units; with fewer, packing costs more than it saves
 PANELLED = 4  # axes of a packed influence
-
 NONE = np.empty(0, np.float32), np.empty(0, np.float64)  # where nothing reaches every unit
 
 
@@ -41,12 +40,12 @@ def influence_pack(influence: Any) -> Any:
     panels = -(-size // width)
     packed = empty((*parts, batch, panels, units, width), influence.dtype)
     rows = np.moveaxis(packed, -2, -3)  # (..., B, H, S, W)
-    flat = influence.reshape(*parts, batch, units, size)
+    given = influence.reshape(*parts, batch, units, size)
     whole = size // width
-    rows[..., :whole, :] = flat[..., : whole * width].reshape(*flat.shape[:-1], whole, width)
+    rows[..., :whole, :] = given[..., : whole * width].reshape(*given.shape[:-1], whole, width)
     rows[..., whole:, :] = 0
     if whole < panels:
-        rows[..., whole, : size - whole * width] = flat[..., whole * width :]
+        rows[..., whole, : size - whole * width] = given[..., whole * width :]
     return packed
 
 

@@ -223,6 +223,14 @@ def lanes_of(kind: Any) -> int:
     return BITS // kind.dtype.bitwidth
 
 
+def summed_chains(builder: Any, vectors: Vectors, chains: list[Any]) -> Vector:
+    """The sum of 2^n vectors in memory, in pairs: (c0 + c1) + (c2 + c3)."""
+    loaded = [Vector(vectors, builder.load(chain)) for chain in chains]
+    while len(loaded) > 1:
+        loaded = [a + b for a, b in zip(loaded[::2], loaded[1::2])]
+    return loaded[0]
+
+
 def vector_loop(name: str, streams: int, body: Callable[..., None], numbers: int = 0, factors: int = 0) -> Any:
     """A function for compiled code, ``f(array, start, ..., *integers, *factors, n)``, that runs `body` along arrays.
 

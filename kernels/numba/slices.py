@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 
 from .compiling import jit
 from .denormals import X86
-from .simd import BITS, HOST, LONG, Vector, Vectors, element_pointer, lanes_of
+from .simd import BITS, HOST, LONG, Vector, Vectors, element_pointer, lanes_of, summed_chains
 from .workspace import aligned
 
 CHAINS = 4  # independent sums of a row: the latency of a multiply-add over its throughput
@@ -115,14 +115,6 @@ def _gather(vectors: Vectors, base: Any, index: Any) -> Vector:
     return Vector(vectors, found)
 
 
-def _summed(builder: Any, vectors: Vectors, chains: list[Any]) -> Vector:
-    """(c0 + c1) + (c2 + c3)."""
-    loaded = [Vector(vectors, builder.load(chain)) for chain in chains]
-    while len(loaded) > 1:
-        loaded = [a + b for a, b in zip(loaded[::2], loaded[1::2])]
-    return loaded[0]
-
-
 @intrinsic
 def times_group(
     typing: Any, values: Any, columns: Any, start: Any, stop: Any, state: Any, state0: Any, out: Any, out0: Any
@@ -152,7 +144,7 @@ def times_group(
                 heard = _gather(vectors, base, index)
                 total = Vector(vectors, builder.load(chains[q]))
                 builder.store(vectors.fma(vectors.load(builder.gep(value, [at])), heard, total).value, chains[q])
-        vectors.store(_summed(builder, vectors, chains), element_pointer(context, builder, out, out_array, out0))
+        vectors.store(summed_chains(builder, vectors, chains), element_pointer(context, builder, out, out_array, out0))
         return context.get_dummy_value()
 
     return signature(types.void, values, columns, i, i, state, i, out, i), generate
@@ -198,7 +190,7 @@ def _times_row(broad: int) -> Any:
                         builder.store(vectors.fma(number, heard, total).value, chains[v][q])
             for v in range(broad):
                 place = builder.gep(target, [LONG(v * vectors.lanes)])
-                vectors.store(_summed(builder, vectors, chains[v]), place)
+                vectors.store(summed_chains(builder, vectors, chains[v]), place)
             return context.get_dummy_value()
 
         return signature(types.void, values, columns, i, i, state, i, i, out, i), generate

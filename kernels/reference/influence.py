@@ -5,8 +5,9 @@ For the built-in recurrences all weights and biases are one array, W_gjk: gate g
 gate reads, a = [x, h, 1], so that J is (B, H, G, H, m); that of an LSTM is two of them, of h and of c.
 
 Every kernel changes J in place. `influence_update_dense` and `influence_update_diagonal` return it. Those of the
-built-in recurrences take what `influence_pack` returned, J in the order in which their backend multiplies it fastest,
-and return the gradient of a loss of the new h: q J, the sum over lanes, (G H, m). q: (B, H), the loss's derivative.
+built-in recurrences take what `influence_pack` returned, J in the order in which their backend multiplies it fastest
+(the axes before H stay: those of the parts of a state and of the lanes), and return the gradient of a loss of the new
+h: q J, the sum over lanes, (G H, m). q: (B, H), the loss's derivative.
 """
 
 from __future__ import annotations

@@ -20,9 +20,7 @@ import tinygrad_rnn as tg
 x = tg.tensor([0.5, 1.0], backend="numba")
 print((x + x).tolist())
 """
-
-
-TRAINED = """
+WITH_A_KERNEL = """
 import sys
 import numpy as np
 import tinygrad_rnn as tg
@@ -58,8 +56,8 @@ def test_the_first_use_says_that_it_compiles_and_the_second_compiles_nothing(tmp
 
 
 def test_kept_machine_code_runs_without_what_compiling_needs(tmp_path):
-    assert ran(tmp_path, TRAINED)[0] == "[1.0, 2.0] [[2.0]] True\n"
-    assert ran(tmp_path, TRAINED)[0] == "[1.0, 2.0] [[2.0]] False\n"
+    assert ran(tmp_path, WITH_A_KERNEL)[0] == "[1.0, 2.0] [[2.0]] True\n"
+    assert ran(tmp_path, WITH_A_KERNEL)[0] == "[1.0, 2.0] [[2.0]] False\n"
 
 
 def test_where_numba_is_told_not_to_compile_numpy_computes(tmp_path, monkeypatch):
