@@ -26,40 +26,51 @@ def listed(result):
 
 
 def recurrent(rng, dtype, gates, units, states):
-    xw = draw(rng, dtype, STEPS, BATCH, gates * units)
-    w_hh = draw(rng, dtype, gates * units, units, scale=units**-0.5)
-    return xw, w_hh, [draw(rng, dtype, BATCH, units) for _ in range(states)]
+    """The inputs with their weights and bias, the recurrent weights, and states."""
+    rows = gates * units
+    inputs = draw(rng, dtype, STEPS, BATCH, 3), draw(rng, dtype, rows, 3, scale=0.5), draw(rng, dtype, rows, scale=0.5)
+    w_hh = draw(rng, dtype, rows, units, scale=units**-0.5)
+    return inputs, w_hh, [draw(rng, dtype, BATCH, units) for _ in range(states)]
+
+
+def pulled(backward, given, inputs, *rest):
+    """What a backward kernel returns, and the cotangent of the inputs that it writes."""
+    xs, w_ih, _ = inputs
+    w_hh, *starts, how = rest
+    dx = np.empty_like(xs)
+    return [*listed(backward(*given, xs, w_ih, w_hh, *starts, dx, *how)), dx]
 
 
 def elman(nonlinearity, way):
     def run(kernels, rng, dtype, units):
-        xw, w_hh, (h0, last) = recurrent(rng, dtype, 1, units, 2)
-        dh = draw(rng, dtype, STEPS, BATCH, units)
-        forward = listed(kernels.elman_forward(xw.copy(), w_hh, h0, *WAYS[way], nonlinearity))
-        h = reference.elman_forward(xw.copy(), w_hh, h0, *WAYS[way], nonlinearity)
-        return forward + listed(kernels.elman_backward(dh, last, h, w_hh, h0, *WAYS[way], nonlinearity))
+        inputs, w_hh, (h0, last) = recurrent(rng, dtype, 1, units, 2)
+        dh, how = draw(rng, dtype, STEPS, BATCH, units), (*WAYS[way], nonlinearity)
+        forward = listed(kernels.elman_forward(*inputs, w_hh, h0, *how))
+        h = reference.elman_forward(*inputs, w_hh, h0, *how)
+        return forward + pulled(kernels.elman_backward, (dh, last, h), inputs, w_hh, h0, how)
 
     return run
 
 
 def lstm(way):
     def run(kernels, rng, dtype, units):
-        xw, w_hh, (h0, c0, dh_last, dc_last) = recurrent(rng, dtype, 4, units, 4)
-        dh = draw(rng, dtype, STEPS, BATCH, units)
-        forward = listed(kernels.lstm_forward(xw.copy(), w_hh, h0, c0, *WAYS[way]))
-        saved = reference.lstm_forward(xw.copy(), w_hh, h0, c0, *WAYS[way])
-        return forward + listed(kernels.lstm_backward(dh, dh_last, dc_last, *saved, w_hh, h0, c0, *WAYS[way]))
+        inputs, w_hh, (h0, c0, *last) = recurrent(rng, dtype, 4, units, 4)
+        dh, how = draw(rng, dtype, STEPS, BATCH, units), WAYS[way]
+        forward = listed(kernels.lstm_forward(*inputs, w_hh, h0, c0, *how))
+        saved = reference.lstm_forward(*inputs, w_hh, h0, c0, *how)
+        return forward + pulled(kernels.lstm_backward, (dh, *last, *saved), inputs, w_hh, h0, c0, how)
 
     return run
 
 
 def gru(reset_after, way):
     def run(kernels, rng, dtype, units):
-        xw, w_hh, (h0, last) = recurrent(rng, dtype, 3, units, 2)
+        inputs, w_hh, (h0, last) = recurrent(rng, dtype, 3, units, 2)
         dh, b_hn = draw(rng, dtype, STEPS, BATCH, units), draw(rng, dtype, units)
-        forward = listed(kernels.gru_forward(xw.copy(), w_hh, b_hn, h0, *WAYS[way], reset_after))
-        saved = reference.gru_forward(xw.copy(), w_hh, b_hn, h0, *WAYS[way], reset_after)
-        return forward + listed(kernels.gru_backward(dh, last, *saved, w_hh, h0, *WAYS[way], reset_after))
+        how = (*WAYS[way], reset_after)
+        forward = listed(kernels.gru_forward(*inputs, w_hh, b_hn, h0, *how))
+        saved = reference.gru_forward(*inputs, w_hh, b_hn, h0, *how)
+        return forward + pulled(kernels.gru_backward, (dh, last, *saved), inputs, w_hh, h0, how)
 
     return run
 
@@ -74,7 +85,8 @@ RECURRENCES = {
 
 def reservoir(form, nonlinearity, way):
     def run(kernels, rng, dtype, units):
-        xw, w, (h0,) = recurrent(rng, dtype, 1, units, 1)
+        _, w, (h0,) = recurrent(rng, dtype, 1, units, 1)
+        xw = draw(rng, dtype, STEPS, BATCH, units)
         leak = np.linspace(0.25, 1.0, units).astype(np.float32).astype(dtype)
         if form == "ring":
             w = w[0]
@@ -113,9 +125,9 @@ def influence_elman(kernels, rng, dtype, units):
 
 def influence_gru(reset_after):
     def run(kernels, rng, dtype, units):
-        xw, w_hh, (h0,) = recurrent(rng, dtype, 3, units, 1)
+        inputs, w_hh, (h0,) = recurrent(rng, dtype, 3, units, 1)
         b_hn = draw(rng, dtype, units)
-        _, gates, inner = reference.gru_forward(xw.copy(), w_hh, b_hn, h0, None, False, reset_after)
+        _, gates, inner = reference.gru_forward(*inputs, w_hh, b_hn, h0, None, False, reset_after)
         a, influence = draw(rng, dtype, BATCH, units + 4), draw(rng, dtype, BATCH, units, 3, units, units + 4)
         q = draw(rng, dtype, BATCH, units)
         gradient = kernels.influence_update_gru(influence, w_hh, h0, gates[0], inner[0], a, q, 3, reset_after)
@@ -125,8 +137,8 @@ def influence_gru(reset_after):
 
 
 def influence_lstm(kernels, rng, dtype, units):
-    xw, w_hh, (h0, c0) = recurrent(rng, dtype, 4, units, 2)
-    _, c, gates = reference.lstm_forward(xw.copy(), w_hh, h0, c0)
+    inputs, w_hh, (h0, c0) = recurrent(rng, dtype, 4, units, 2)
+    _, c, gates = reference.lstm_forward(*inputs, w_hh, h0, c0)
     a, influence = draw(rng, dtype, BATCH, units + 2), draw(rng, dtype, 2, BATCH, units, 4, units, units + 2)
     q = draw(rng, dtype, BATCH, units)
     return [influence, *listed(kernels.influence_update_lstm(influence, w_hh, c0, c[0], gates[0], a, q))]

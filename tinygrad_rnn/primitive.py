@@ -109,8 +109,9 @@ class Primitive:
         vjp = self.vjp
         if callable(vjp):
             extras: dict[str, Any] = dict(record.params)
+            needs = [bool(needed[slot]) for slot in record.inputs]
             if "needs" in self._vjp_extras:
-                extras["needs"] = tuple([bool(needed[slot]) for slot in record.inputs])
+                extras["needs"] = tuple(needs)
             if "residual" in self._vjp_extras:
                 extras["residual"] = record.residual
             parts = vjp(xp, g, result, *values, **extras)
@@ -121,7 +122,7 @@ class Primitive:
                     f'the vjp of "{self.name}" returned {len(parts)} cotangents for {len(values)} inputs; '
                     f"return one each, None where there is no derivative"
                 )
-            return [part if needed[slot] else None for part, slot in zip(parts, record.inputs)]
+            return [part if need else None for part, need in zip(parts, needs)]
         return [
             rule(xp, g, result, *values, **record.params) if rule is not None and needed[slot] else None
             for rule, slot in zip(vjp or (), record.inputs)

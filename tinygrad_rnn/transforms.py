@@ -38,7 +38,7 @@ def _gradient(self: Tape, target: Any, sources: Any, *, cotangent: Any = None, u
     places = []
     for name, source in zip(names, listed):
         leaf = self.leaves.get(id(source))
-        if leaf is None or source.dtype.kind != "f":
+        if leaf is None or source._value.dtype.kind != "f":
             _check_source(name, source)
         places.append(_slot_of(self, source) if leaf is None else leaf[0])
     slot = _slot_of(self, target)
@@ -237,8 +237,9 @@ def _result(value: Any, source: Tensor, seed: Any, taken: set[int]) -> Tensor:
     if isinstance(value, Tensor):
         return value
     backend = source._backend
-    array = value if value.__class__ is backend.array_type else backend.asarray(value)
-    if array is seed or id(array) in taken or isinstance(getattr(array, "base", None), backend.array_type):
+    kind = backend.array_type
+    array = value if value.__class__ is kind else backend.asarray(value)
+    if array is seed or id(array) in taken or isinstance(getattr(array, "base", None), kind):
         array = backend.asarray(array, copy=True)
     taken.add(id(array))
     return placed(array, backend)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..reference.common import recurrent_weight_gradient
+from ..reference.common import input_gradients, input_products, recurrent_weight_gradient
 from . import recurrence
 from .machine import blocks
 from .recurrence import THREADS, Order, device_lengths, prepared, run_steps
@@ -13,10 +13,18 @@ FILE = "elman.cu"
 
 
 def elman_forward(
-    xw: Any, w_hh: Any, h0: Any, lengths: Any = None, reverse: bool = False, nonlinearity: str = "tanh"
+    xs: Any,
+    w_ih: Any,
+    bias: Any,
+    w_hh: Any,
+    h0: Any,
+    lengths: Any = None,
+    reverse: bool = False,
+    nonlinearity: str = "tanh",
 ) -> Any:
     """Run an Elman network over a whole sequence; arguments and result as in `reference`."""
-    machine, h, w_hh, h0 = prepared(xw, w_hh, h0)
+    machine, xs, w_ih, bias, w_hh, h0 = prepared(xs, w_ih, bias, w_hh, h0)
+    h = input_products(xs, w_ih, bias, machine.xp.matmul)
     steps, batch, units = h.shape
     ends, relu = device_lengths(machine, lengths), _relu(nonlinearity)
     plan = recurrence.row_plan(machine, 1, units, batch, h.dtype)
@@ -44,14 +52,17 @@ def elman_backward(
     dh: Any,
     dh_last: Any,
     h: Any,
+    xs: Any,
+    w_ih: Any,
     w_hh: Any,
     h0: Any,
+    dx: Any = None,
     lengths: Any = None,
     reverse: bool = False,
     nonlinearity: str = "tanh",
-) -> tuple[Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any]:
     """Pull cotangents back through `elman_forward`; arguments and results as in `reference`."""
-    machine, dh, dh_last, h, w_hh, h0 = prepared(dh, dh_last, h, w_hh, h0)
+    machine, dh, dh_last, h, xs, w_ih, w_hh, h0 = prepared(dh, dh_last, h, xs, w_ih, w_hh, h0)
     steps, batch, units = h.shape
     ends, relu = device_lengths(machine, lengths), _relu(nonlinearity)
     d_xw = machine.empty(h.shape, h.dtype)
@@ -76,7 +87,8 @@ def elman_backward(
         key = "elman_backward", reverse, relu
         run_steps(machine, key, loop, ends, (dh, h, w_hh), (product, kept), (d_xw,))
         carry = product + kept
-    return d_xw, recurrent_weight_gradient(d_xw, h, h0, reverse), carry
+    dw_ih, db = input_gradients(d_xw, xs, w_ih, dx, machine.xp.matmul)
+    return dw_ih, db, recurrent_weight_gradient(d_xw, h, h0, reverse), carry
 
 
 def _relu(nonlinearity: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..reference.common import recurrent_weight_gradient
+from ..reference.common import input_gradients, input_products, recurrent_weight_gradient
 from . import recurrence
 from .machine import Machine, blocks
 from .recurrence import THREADS, Order, RowPlan, device_lengths, prepared, run_steps
@@ -13,10 +13,19 @@ FILE = "gru.cu"
 
 
 def gru_forward(
-    xw: Any, w_hh: Any, b_hn: Any, h0: Any, lengths: Any = None, reverse: bool = False, reset_after: bool = True
+    xs: Any,
+    w_ih: Any,
+    bias: Any,
+    w_hh: Any,
+    b_hn: Any,
+    h0: Any,
+    lengths: Any = None,
+    reverse: bool = False,
+    reset_after: bool = True,
 ) -> tuple[Any, Any, Any]:
     """Run a GRU over a whole sequence; arguments and results as in `reference`."""
-    machine, gates, w_hh, b_hn, h0 = prepared(xw, w_hh, b_hn, h0)
+    machine, xs, w_ih, bias, w_hh, b_hn, h0 = prepared(xs, w_ih, bias, w_hh, b_hn, h0)
+    gates = input_products(xs, w_ih, bias, machine.xp.matmul)
     steps, (batch, units), real = len(gates), h0.shape, gates.dtype
     ends = device_lengths(machine, lengths)
     h, inner = (machine.empty((steps, batch, units), real) for _ in range(2))
@@ -61,27 +70,31 @@ def gru_backward(
     h: Any,
     gates: Any,
     inner: Any,
+    xs: Any,
+    w_ih: Any,
     w_hh: Any,
     h0: Any,
+    dx: Any = None,
     lengths: Any = None,
     reverse: bool = False,
     reset_after: bool = True,
-) -> tuple[Any, Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any, Any]:
     """Pull cotangents back through `gru_forward`; arguments and results as in `reference`."""
-    machine, *given = prepared(dh, dh_last, h, gates, inner, w_hh, h0)
-    h, gates, inner, h0 = given[2], given[3], given[4], given[6]
+    given = prepared(dh, dh_last, h, gates, inner, xs, w_ih, w_hh, h0)
+    machine, dh, dh_last, h, gates, inner, xs, w_ih, w_hh, h0 = given
     units = h.shape[2]
     ends = device_lengths(machine, lengths)
     plan = recurrence.row_plan(machine, 3, units, h.shape[1], h.dtype)
     pull = _after if reset_after else _before
-    d_xw, through, dh0 = pull(machine, plan, *given, ends, reverse)
+    d_xw, through, dh0 = pull(machine, plan, dh, dh_last, h, gates, inner, w_hh, h0, ends, reverse)
+    dw_ih, db = input_gradients(d_xw, xs, w_ih, dx, machine.xp.matmul)
     if reset_after:
         dw_hh = recurrent_weight_gradient(through, h, h0, reverse)
-        return d_xw, dw_hh, through[:, :, 2 * units :].sum((0, 1)), dh0
+        return dw_ih, db, dw_hh, through[:, :, 2 * units :].sum((0, 1)), dh0
     d_new = d_xw[:, :, 2 * units :]
     dw_gates = recurrent_weight_gradient(d_xw[:, :, : 2 * units], h, h0, reverse)
     dw_new = d_new.reshape(-1, units).T @ inner.reshape(-1, units)
-    return d_xw, machine.xp.concatenate([dw_gates, dw_new]), d_new.sum((0, 1)), dh0
+    return dw_ih, db, machine.xp.concatenate([dw_gates, dw_new]), d_new.sum((0, 1)), dh0
 
 
 def _after(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..reference.common import recurrent_weight_gradient
+from ..reference.common import input_gradients, input_products, recurrent_weight_gradient
 from . import recurrence
 from .machine import blocks
 from .recurrence import THREADS, Order, device_lengths, prepared, run_steps
@@ -13,10 +13,11 @@ FILE = "lstm.cu"
 
 
 def lstm_forward(
-    xw: Any, w_hh: Any, h0: Any, c0: Any, lengths: Any = None, reverse: bool = False
+    xs: Any, w_ih: Any, bias: Any, w_hh: Any, h0: Any, c0: Any, lengths: Any = None, reverse: bool = False
 ) -> tuple[Any, Any, Any]:
     """Run an LSTM over a whole sequence; arguments and results as in `reference`."""
-    machine, gates, w_hh, h0, c0 = prepared(xw, w_hh, h0, c0)
+    machine, xs, w_ih, bias, w_hh, h0, c0 = prepared(xs, w_ih, bias, w_hh, h0, c0)
+    gates = input_products(xs, w_ih, bias, machine.xp.matmul)
     steps, (batch, units), real = len(gates), h0.shape, gates.dtype
     ends = device_lengths(machine, lengths)
     h, c = (machine.empty((steps, batch, units), real) for _ in range(2))
@@ -47,15 +48,18 @@ def lstm_backward(
     h: Any,
     c: Any,
     gates: Any,
+    xs: Any,
+    w_ih: Any,
     w_hh: Any,
     h0: Any,
     c0: Any,
+    dx: Any = None,
     lengths: Any = None,
     reverse: bool = False,
-) -> tuple[Any, Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any, Any]:
     """Pull cotangents back through `lstm_forward`; arguments and results as in `reference`."""
-    given = prepared(dh, dh_last, dc_last, h, c, gates, w_hh, h0, c0)
-    machine, dh, dh_last, dc_last, h, c, gates, w_hh, h0, c0 = given
+    given = prepared(dh, dh_last, dc_last, h, c, gates, xs, w_ih, w_hh, h0, c0)
+    machine, dh, dh_last, dc_last, h, c, gates, xs, w_ih, w_hh, h0, c0 = given
     (steps, batch, units), real = h.shape, h.dtype
     ends = device_lengths(machine, lengths)
     d_xw = machine.empty(gates.shape, real)
@@ -80,4 +84,5 @@ def lstm_backward(
         key, updates = ("lstm_backward", reverse), (product, kept, dc0)
         run_steps(machine, key, loop, ends, (dh, c, gates, w_hh, c0), updates, (d_xw,))
         dh0 = product + kept
-    return d_xw, recurrent_weight_gradient(d_xw, h, h0, reverse), dh0, dc0
+    dw_ih, db = input_gradients(d_xw, xs, w_ih, dx, machine.xp.matmul)
+    return dw_ih, db, recurrent_weight_gradient(d_xw, h, h0, reverse), dh0, dc0

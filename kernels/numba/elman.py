@@ -7,20 +7,32 @@ from typing import Any
 
 import numpy as np
 
+from ..reference.common import input_gradients, input_products
 from . import elman_fast
-from .common import add_outer, add_product, ended, integers, overwritten, plain, time
+from .common import add_outer, add_product, ended, integers, plain, time
 from .compiling import jit
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import fast
+from .product import matmul
 
 
 def elman_forward(
-    xw: Any, w_hh: Any, h0: Any, lengths: Any = None, reverse: bool = False, nonlinearity: str = "tanh"
+    xs: Any,
+    w_ih: Any,
+    bias: Any,
+    w_hh: Any,
+    h0: Any,
+    lengths: Any = None,
+    reverse: bool = False,
+    nonlinearity: str = "tanh",
 ) -> Any:
     """Run an Elman network over a whole sequence; arguments and result as in `reference`."""
-    run = elman_fast.forward if fast(*xw.shape[:2], h0.shape[1]) else forward
-    h = overwritten(xw)
-    run(h, plain(w_hh, h.dtype), plain(h0, h.dtype), integers(lengths), bool(reverse), nonlinearity == "tanh")
+    given = [None if each is None else plain(each, xs.dtype) for each in (xs, w_ih, bias, w_hh, h0)]
+    how = integers(lengths), bool(reverse), nonlinearity == "tanh"
+    if fast(len(xs), *h0.shape):
+        return elman_fast.forward(*given, *how)
+    h = input_products(*given[:3], matmul)
+    forward(h, *given[3:], *how)
     return h
 
 
@@ -28,16 +40,23 @@ def elman_backward(
     dh: Any,
     dh_last: Any,
     h: Any,
+    xs: Any,
+    w_ih: Any,
     w_hh: Any,
     h0: Any,
+    dx: Any = None,
     lengths: Any = None,
     reverse: bool = False,
     nonlinearity: str = "tanh",
-) -> tuple[Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any]:
     """Pull cotangents back through `elman_forward`; arguments and results as in `reference`."""
-    run = elman_fast.backward if fast(*h.shape) else backward
-    given = [plain(array, h.dtype) for array in (dh, dh_last, h, w_hh, h0)]
-    return run(*given, integers(lengths), bool(reverse), nonlinearity == "tanh")
+    given = [plain(each, h.dtype) for each in (dh, dh_last, h, xs, w_ih, w_hh, h0)]
+    how = integers(lengths), bool(reverse), nonlinearity == "tanh"
+    if fast(*h.shape):
+        return elman_fast.backward(*given, dx, *how)
+    xs, w_ih = given[3:5]
+    d_xw, dw_hh, dh0 = backward(*given[:3], *given[5:], *how)
+    return *input_gradients(d_xw, xs, w_ih, dx, matmul), dw_hh, dh0
 
 
 @jit

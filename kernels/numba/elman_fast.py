@@ -8,35 +8,53 @@ from .common import ended, time
 from .compiling import inlined, jit
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import split
+from .inputs import gradient_phase, gradient_phases, gradients_with, products_with
 from .pack import pack_columns, pack_rows, padded, panel_width, panels_of
-from .recurrence import cut_lanes, cut_panels, flat, products, trimmed, weight_gradient, weight_workspace
+from .product import product_phase, product_phases
+from .recurrence import column_sum, cut_lanes, cut_panels, flat, products, trimmed, weight_gradient
 from .simd import vector_loop
 from .threads import GANG, finish, take
 from .workspace import empty, scratch
 
 
-def forward(h: Any, w_hh: Any, h0: Any, lengths: Any, reverse: bool, squash: bool) -> None:
-    """h holds the input products, and then the states."""
-    cut = split(*h.shape, 1)
-    columns = padded(h.shape[2], h.dtype)
-    packed, sums = scratch(h.dtype, h.shape[2] * columns, h.shape[1] * columns)
-    arrays = flat(h, w_hh, h0)
-    GANG.run(_forward, cut.parts, cut.by_units, *cut, h.shape, reverse, squash, *arrays, packed, sums, lengths)
+def forward(xs: Any, w_ih: Any, bias: Any, w_hh: Any, h0: Any, lengths: Any, reverse: bool, squash: bool) -> Any:
+    """Returns h, which first holds the input products."""
+    steps, batch, size = len(xs), *h0.shape
+    cut = split(steps, batch, size, 1)
+    columns = padded(size, xs.dtype)
+    h = empty((steps, batch, size), xs.dtype)
+    parts, inputs, bias, sizes = products_with(xs, w_ih, bias, h, cut)
+    packed, sums, *room = scratch(h.dtype, size * columns, batch * columns, *sizes)
+    arrays = *flat(h, w_hh, h0), bias, packed, sums, tuple(room)
+    GANG.run(_forward, parts, cut.by_units, parts, *cut, h.shape, reverse, squash, inputs, *arrays, lengths)
+    return h
 
 
 def backward(
-    dh: Any, dh_last: Any, h: Any, w_hh: Any, h0: Any, lengths: Any, reverse: bool, squash: bool
-) -> tuple[Any, Any, Any]:
-    """Returns d_xw, dw_hh, dh0."""
+    dh: Any,
+    dh_last: Any,
+    h: Any,
+    xs: Any,
+    w_ih: Any,
+    w_hh: Any,
+    h0: Any,
+    dx: Any,
+    lengths: Any,
+    reverse: bool,
+    squash: bool,
+) -> tuple[Any, Any, Any, Any]:
+    """Returns dw_ih, db, dw_hh, dh0."""
     steps, batch, size = h.shape
     cut = split(steps, batch, size, 1)
     columns = padded(size, h.dtype)
-    d_xw, dw_hh, carry = empty(h.shape, h.dtype), empty((size, columns), h.dtype), dh_last.copy()
-    packed, sums, *room = scratch(h.dtype, size * columns, batch * columns, *weight_workspace(cut.parts, columns))
+    dw_ih, db, dw_hh = empty(w_ih.shape, h.dtype), empty((size,), h.dtype), empty((size, columns), h.dtype)
+    carry = dh_last.copy()
+    parts, inputs, sizes = gradients_with(xs, w_ih, dx, dw_ih, cut, columns)
+    packed, sums, d_xw, *room = scratch(h.dtype, size * columns, batch * columns, h.size, *sizes)
     sums[:] = 0
-    arrays = *flat(dh, h, w_hh, h0), *flat(d_xw, dw_hh, carry), packed, sums
-    GANG.run(_backward, cut.parts, cut.by_units, *cut, h.shape, reverse, squash, *arrays, tuple(room), lengths)
-    return d_xw, trimmed(dw_hh, size), carry
+    arrays = *flat(dh, h, w_hh, h0), d_xw, db, *flat(dw_hh, carry), packed, sums, tuple(room)
+    GANG.run(_backward, parts, cut.by_units, parts, *cut, h.shape, reverse, squash, inputs, *arrays, lengths)
+    return dw_ih, db, trimmed(dw_hh, size), carry
 
 
 def _through(slope):
@@ -61,12 +79,16 @@ def _positive(v, x):
 
 
 @jit
-def _forward(me, board, parts, by_units, shape, reverse, squash, h, w_hh, h0, packed, sums, lengths):
+def _forward(
+    me, board, parts, shares, by_units, shape, reverse, squash, inputs, h, w_hh, h0, bias, packed, sums, room, lengths
+):
     state = flush_denormals()
     steps, _, size = shape
     width = panel_width(h)
     panels = panels_of(size, h)
-    for phase in range(1 + (steps if by_units else 1)):
+    ahead = product_phases(inputs)
+    before = max(1, ahead)
+    for phase in range(before + (steps if by_units else 1)):
         for turn in range(parts):
             part = (me + turn) % parts
             if not take(board, part, phase, turn, by_units):
@@ -75,21 +97,23 @@ def _forward(me, board, parts, by_units, shape, reverse, squash, h, w_hh, h0, pa
                 p0, p1 = cut_panels(part, parts, True, panels)
                 rows = min(p1 * width, size) - p0 * width
                 pack_rows(w_hh, p0 * width * size, size, size, rows, packed, p0 * size * width)
-            else:
-                for n in range(phase - 1, phase if by_units else steps):
-                    _forward_step(n, part, parts, by_units, shape, reverse, squash, h, h0, packed, sums, lengths)
+            if phase < ahead:
+                product_phase(part, parts, phase, inputs, bias, h, room)
+            if phase >= before:
+                for n in range(phase - before, phase - before + 1 if by_units else steps):
+                    _forward_step(n, part, shares, by_units, shape, reverse, squash, h, h0, packed, sums, lengths)
             finish(board, part, phase)
     restore_denormals(state)
 
 
 @inlined
-def _forward_step(n, part, parts, by_units, shape, reverse, squash, h, h0, packed, sums, lengths):
+def _forward_step(n, part, shares, by_units, shape, reverse, squash, h, h0, packed, sums, lengths):
     steps, batch, size = shape
     width = panel_width(h)
     panels = panels_of(size, h)
     columns = panels * width
-    b0, b1 = cut_lanes(part, parts, by_units, batch)
-    p0, p1 = cut_panels(part, parts, by_units, panels)
+    b0, b1 = cut_lanes(part, shares, by_units, batch)
+    p0, p1 = cut_panels(part, shares, by_units, panels)
     t = time(n, steps, reverse)
     h_before, before = (h, time(n - 1, steps, reverse) * batch * size) if n else (h0, 0)
     products(
@@ -123,14 +147,15 @@ def _forward_step(n, part, parts, by_units, shape, reverse, squash, h, h0, packe
 
 @jit
 def _backward(
-    me, board, parts, by_units, shape, reverse, squash, dh, h, w_hh, h0, da, dw_hh, carry, packed, sums, room, lengths
-):
+    me, board, parts, shares, by_units, shape, reverse, squash, inputs, dh, h, w_hh, h0, da, db, dw_hh, carry,
+    packed, sums, room, lengths,
+):  # fmt: skip
     state = flush_denormals()
-    steps, _, size = shape
+    steps, batch, size = shape
     width = panel_width(h)
     panels = panels_of(size, h)
     sweep = steps + 1 if by_units else 1
-    for phase in range(1 + sweep + 1):
+    for phase in range(1 + sweep + 1 + gradient_phases(inputs)):
         for turn in range(parts):
             part = (me + turn) % parts
             if not take(board, part, phase, turn, by_units):
@@ -142,24 +167,27 @@ def _backward(
             elif phase <= sweep:
                 for n in range(phase - 1, phase if by_units else steps + 1):
                     _backward_step(
-                        steps - 1 - n, part, parts, by_units, shape, reverse, squash, dh, h, da, carry, packed, sums,
+                        steps - 1 - n, part, shares, by_units, shape, reverse, squash, dh, h, da, carry, packed, sums,
                         lengths,
                     )  # fmt: skip
-            else:
+            elif phase == sweep + 1:
+                column_sum(da, steps * batch, size, size * part // parts, size * (part + 1) // parts, db)
                 weight_gradient(part, parts, da, size, size, h, h0, shape, reverse, dw_hh, 0, room)
+            else:
+                gradient_phase(part, parts, phase - sweep - 2, inputs, da, room)
             finish(board, part, phase)
     restore_denormals(state)
 
 
 @inlined
-def _backward_step(n, part, parts, by_units, shape, reverse, squash, dh, h, da, carry, packed, sums, lengths):
+def _backward_step(n, part, shares, by_units, shape, reverse, squash, dh, h, da, carry, packed, sums, lengths):
     """Through the product of step n + 1, then the nonlinearity of step n; n = -1 is the state at the start."""
     steps, batch, size = shape
     width = panel_width(h)
     panels = panels_of(size, h)
     columns = panels * width
-    b0, b1 = cut_lanes(part, parts, by_units, batch)
-    p0, p1 = cut_panels(part, parts, by_units, panels)
+    b0, b1 = cut_lanes(part, shares, by_units, batch)
+    p0, p1 = cut_panels(part, shares, by_units, panels)
     if n < steps - 1:
         later = (time(n + 1, steps, reverse) * batch + b0) * size
         products(da, later, size, b1 - b0, packed, 0, p0, p1, size, size, sums, b0 * columns, columns, n & 1, 0)

@@ -13,27 +13,35 @@ from typing import Any
 
 import numpy as np
 
+from ..reference.common import input_gradients, input_products
 from . import gru_fast
-from .common import add_outer, add_product, ended, integers, overwritten, plain, sigmoid, time
+from .common import add_outer, add_product, ended, integers, plain, sigmoid, time
 from .compiling import jit
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import fast
+from .product import matmul
 from .workspace import empty
 
 
 def gru_forward(
-    xw: Any, w_hh: Any, b_hn: Any, h0: Any, lengths: Any = None, reverse: bool = False, reset_after: bool = True
+    xs: Any,
+    w_ih: Any,
+    bias: Any,
+    w_hh: Any,
+    b_hn: Any,
+    h0: Any,
+    lengths: Any = None,
+    reverse: bool = False,
+    reset_after: bool = True,
 ) -> tuple[Any, Any, Any]:
     """Run a GRU over a whole sequence; arguments and results as in `reference`."""
-    steps, batch, size = len(xw), *h0.shape
-    gates = overwritten(xw)
-    h, inner = empty((steps, batch, size), xw.dtype), empty((steps, batch, size), xw.dtype)
-    starts = [plain(each, h.dtype) for each in (w_hh, b_hn, h0)]
-    given = h, gates, inner, *starts, integers(lengths), bool(reverse)
-    if reset_after and fast(steps, batch, size):
-        gru_fast.forward(*given)
-    else:
-        forward(*given, bool(reset_after))
+    given = [None if each is None else plain(each, xs.dtype) for each in (xs, w_ih, bias, w_hh, b_hn, h0)]
+    how = integers(lengths), bool(reverse)
+    if reset_after and fast(len(xs), *h0.shape):
+        return gru_fast.forward(*given, *how)
+    gates = input_products(*given[:3], matmul)
+    h, inner = (empty((len(xs), *h0.shape), xs.dtype) for _ in range(2))
+    forward(h, gates, inner, *given[3:], *how, bool(reset_after))
     return h, gates, inner
 
 
@@ -43,19 +51,23 @@ def gru_backward(
     h: Any,
     gates: Any,
     inner: Any,
+    xs: Any,
+    w_ih: Any,
     w_hh: Any,
     h0: Any,
+    dx: Any = None,
     lengths: Any = None,
     reverse: bool = False,
     reset_after: bool = True,
-) -> tuple[Any, Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any, Any]:
     """Pull cotangents back through `gru_forward`; arguments and results as in `reference`."""
-    given = (
-        *[plain(each, h.dtype) for each in (dh, dh_last, h, gates, inner, w_hh, h0)],
-        integers(lengths),
-        bool(reverse),
-    )
-    return gru_fast.backward(*given) if reset_after and fast(*h.shape) else backward(*given, bool(reset_after))
+    given = [plain(each, h.dtype) for each in (dh, dh_last, h, gates, inner, xs, w_ih, w_hh, h0)]
+    how = integers(lengths), bool(reverse)
+    if reset_after and fast(*h.shape):
+        return gru_fast.backward(*given, dx, *how)
+    xs, w_ih = given[5:7]
+    d_xw, dw_hh, db_hn, dh0 = backward(*given[:5], *given[7:], *how, bool(reset_after))
+    return *input_gradients(d_xw, xs, w_ih, dx, matmul), dw_hh, db_hn, dh0
 
 
 @jit

@@ -11,48 +11,60 @@ from .common import ended, time
 from .compiling import inlined, jit
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import split
+from .inputs import gradient_phase, gradient_phases, gradients_with, products_with
 from .pack import pack_columns, pack_rows, padded, panel_width, panels_of
-from .recurrence import (
-    column_sum,
-    cut_lanes,
-    cut_panels,
-    flat,
-    products,
-    trimmed,
-    weight_gradient,
-    weight_workspace,
-)
+from .product import product_phase, product_phases
+from .recurrence import column_sum, cut_lanes, cut_panels, flat, products, trimmed, weight_gradient
 from .simd import vector_loop
 from .threads import GANG, finish, take
 from .workspace import empty, scratch
 
 
-def forward(h: Any, gates: Any, inner: Any, w_hh: Any, b_hn: Any, h0: Any, lengths: Any, reverse: bool) -> None:
-    """gates holds the input products, and then the gates; inner receives W_hn h + b_hn."""
-    steps, batch, size = h.shape
+def forward(
+    xs: Any, w_ih: Any, bias: Any, w_hh: Any, b_hn: Any, h0: Any, lengths: Any, reverse: bool
+) -> tuple[Any, Any, Any]:
+    """Returns h, gates, inner; gates first holds the input products."""
+    steps, batch, size = len(xs), *h0.shape
     cut = split(steps, batch, size, 3)
-    columns = 3 * padded(size, h.dtype)
-    packed, sums = scratch(h.dtype, size * columns, batch * columns)
-    arrays = flat(h, gates, inner, w_hh, b_hn, h0)
-    GANG.run(_forward, cut.parts, cut.by_units, *cut, h.shape, reverse, *arrays, packed, sums, lengths)
+    columns = 3 * padded(size, xs.dtype)
+    h, inner = empty((steps, batch, size), xs.dtype), empty((steps, batch, size), xs.dtype)
+    gates = empty((steps, batch, 3 * size), xs.dtype)
+    parts, inputs, bias, sizes = products_with(xs, w_ih, bias, gates, cut)
+    packed, sums, *room = scratch(h.dtype, size * columns, batch * columns, *sizes)
+    arrays = *flat(h, gates, inner, w_hh, b_hn, h0), bias, packed, sums, tuple(room)
+    GANG.run(_forward, parts, cut.by_units, parts, *cut, h.shape, reverse, inputs, *arrays, lengths)
+    return h, gates, inner
 
 
 def backward(
-    dh: Any, dh_last: Any, h: Any, gates: Any, inner: Any, w_hh: Any, h0: Any, lengths: Any, reverse: bool
-) -> tuple[Any, Any, Any, Any]:
-    """Returns d_xw, dw_hh, db_hn, dh0."""
+    dh: Any,
+    dh_last: Any,
+    h: Any,
+    gates: Any,
+    inner: Any,
+    xs: Any,
+    w_ih: Any,
+    w_hh: Any,
+    h0: Any,
+    dx: Any,
+    lengths: Any,
+    reverse: bool,
+) -> tuple[Any, Any, Any, Any, Any]:
+    """Returns dw_ih, db, dw_hh, db_hn, dh0."""
     steps, batch, size = h.shape
     cut = split(steps, batch, size, 3)
     columns = padded(size, h.dtype)
-    d_xw, d_inner = empty(gates.shape, h.dtype), empty(h.shape, h.dtype)
-    dw_hh, db_hn, carry = empty((3 * size, columns), h.dtype), empty((size,), h.dtype), dh_last.copy()
-    packed, sums, *room = scratch(h.dtype, 3 * size * columns, batch * columns, *weight_workspace(cut.parts, columns))
-    sums[:] = 0
-    given, results = flat(dh, h, gates, inner, w_hh, h0), flat(d_xw, d_inner, dw_hh, db_hn, carry)
-    GANG.run(
-        _backward, cut.parts, cut.by_units, *cut, h.shape, reverse, *given, *results, packed, sums, tuple(room), lengths
+    dw_ih, dw_hh = empty(w_ih.shape, h.dtype), empty((3 * size, columns), h.dtype)
+    db, db_hn, carry = empty((3 * size,), h.dtype), empty((size,), h.dtype), dh_last.copy()
+    parts, inputs, sizes = gradients_with(xs, w_ih, dx, dw_ih, cut, columns)
+    packed, sums, d_xw, d_inner, *room = scratch(
+        h.dtype, 3 * size * columns, batch * columns, gates.size, h.size, *sizes
     )
-    return d_xw, trimmed(dw_hh, size), db_hn, carry
+    sums[:] = 0
+    given, results = flat(dh, h, gates, inner, w_hh, h0), (d_xw, d_inner, db, db_hn, *flat(dw_hh, carry))
+    arrays = *given, *results, packed, sums, tuple(room)
+    GANG.run(_backward, parts, cut.by_units, parts, *cut, h.shape, reverse, inputs, *arrays, lengths)
+    return dw_ih, db, trimmed(dw_hh, size), db_hn, carry
 
 
 def _gates_body(v, sums, a, b_hn, inner, h_before, h, columns, size):
@@ -84,12 +96,17 @@ _gate_gradients = vector_loop("gate_gradients", 8, _gate_gradients_body, numbers
 
 
 @jit
-def _forward(me, board, parts, by_units, shape, reverse, h, a, inner, w_hh, b_hn, h0, packed, sums, lengths):
+def _forward(
+    me, board, parts, shares, by_units, shape, reverse, inputs, h, a, inner, w_hh, b_hn, h0, bias,
+    packed, sums, room, lengths,
+):  # fmt: skip
     state = flush_denormals()
     steps, _, size = shape
     width = panel_width(h)
     panels = panels_of(size, h)
-    for phase in range(1 + (steps if by_units else 1)):
+    ahead = product_phases(inputs)
+    before = max(1, ahead)
+    for phase in range(before + (steps if by_units else 1)):
         for turn in range(parts):
             part = (me + turn) % parts
             if not take(board, part, phase, turn, by_units):
@@ -99,23 +116,25 @@ def _forward(me, board, parts, by_units, shape, reverse, h, a, inner, w_hh, b_hn
                 for q in range(3):
                     rows, source = min(p1 * width, size) - p0 * width, (q * size + p0 * width) * size
                     pack_rows(w_hh, source, size, size, rows, packed, (q * panels + p0) * size * width)
-            else:
-                for n in range(phase - 1, phase if by_units else steps):
+            if phase < ahead:
+                product_phase(part, parts, phase, inputs, bias, a, room)
+            if phase >= before:
+                for n in range(phase - before, phase - before + 1 if by_units else steps):
                     _forward_step(
-                        n, part, parts, by_units, shape, reverse, h, a, inner, b_hn, h0, packed, sums, lengths
+                        n, part, shares, by_units, shape, reverse, h, a, inner, b_hn, h0, packed, sums, lengths
                     )
             finish(board, part, phase)
     restore_denormals(state)
 
 
 @inlined
-def _forward_step(n, part, parts, by_units, shape, reverse, h, a, inner, b_hn, h0, packed, sums, lengths):
+def _forward_step(n, part, shares, by_units, shape, reverse, h, a, inner, b_hn, h0, packed, sums, lengths):
     steps, batch, size = shape
     width = panel_width(h)
     panels = panels_of(size, h)
     columns = 3 * panels * width
-    b0, b1 = cut_lanes(part, parts, by_units, batch)
-    p0, p1 = cut_panels(part, parts, by_units, panels)
+    b0, b1 = cut_lanes(part, shares, by_units, batch)
+    p0, p1 = cut_panels(part, shares, by_units, panels)
     t = time(n, steps, reverse)
     h_before, before = (h, time(n - 1, steps, reverse) * batch * size) if n else (h0, 0)
     for k in range(3 if by_units else 1):
@@ -152,15 +171,15 @@ def _forward_step(n, part, parts, by_units, shape, reverse, h, a, inner, b_hn, h
 
 @jit
 def _backward(
-    me, board, parts, by_units, shape, reverse, dh, h, a, inner, w_hh, h0,
-    da, d_inner, dw_hh, db_hn, carry, packed, sums, room, lengths,
+    me, board, parts, shares, by_units, shape, reverse, inputs, dh, h, a, inner, w_hh, h0,
+    da, d_inner, db, db_hn, dw_hh, carry, packed, sums, room, lengths,
 ):  # fmt: skip
     state = flush_denormals()
     steps, batch, size = shape
     width = panel_width(h)
     panels = panels_of(size, h)
     sweep = steps + 1 if by_units else 1
-    for phase in range(1 + sweep + 1):
+    for phase in range(1 + sweep + 1 + gradient_phases(inputs)):
         for turn in range(parts):
             part = (me + turn) % parts
             if not take(board, part, phase, turn, by_units):
@@ -172,29 +191,32 @@ def _backward(
             elif phase <= sweep:
                 for n in range(phase - 1, phase if by_units else steps + 1):
                     _backward_step(
-                        steps - 1 - n, part, parts, by_units, shape, reverse, dh, h, a, inner, h0,
+                        steps - 1 - n, part, shares, by_units, shape, reverse, dh, h, a, inner, h0,
                         da, d_inner, carry, packed, sums, lengths,
                     )  # fmt: skip
-            else:
+            elif phase == sweep + 1:
                 rows = 2 * size  # of r and z; those of n come from the cotangent of W_hn h + b_hn
                 weight_gradient(part, parts, da, 3 * size, rows, h, h0, shape, reverse, dw_hh, 0, room)
                 weight_gradient(part, parts, d_inner, size, size, h, h0, shape, reverse, dw_hh, rows, room)
+                column_sum(da, steps * batch, 3 * size, 3 * size * part // parts, 3 * size * (part + 1) // parts, db)
                 column_sum(d_inner, steps * batch, size, p0 * width, last, db_hn)
+            else:
+                gradient_phase(part, parts, phase - sweep - 2, inputs, da, room)
             finish(board, part, phase)
     restore_denormals(state)
 
 
 @inlined
 def _backward_step(
-    n, part, parts, by_units, shape, reverse, dh, h, a, inner, h0, da, d_inner, carry, packed, sums, lengths
+    n, part, shares, by_units, shape, reverse, dh, h, a, inner, h0, da, d_inner, carry, packed, sums, lengths
 ):
     """Through the products of step n + 1, and then through the gates of step n; n = -1 is the state at the start."""
     steps, batch, size = shape
     width = panel_width(h)
     panels = panels_of(size, h)
     columns = panels * width
-    b0, b1 = cut_lanes(part, parts, by_units, batch)
-    p0, p1 = cut_panels(part, parts, by_units, panels)
+    b0, b1 = cut_lanes(part, shares, by_units, batch)
+    p0, p1 = cut_panels(part, shares, by_units, panels)
     if n < steps - 1:
         later = (time(n + 1, steps, reverse) * batch + b0) * size
         rows = b1 - b0

@@ -12,23 +12,27 @@ from typing import Any
 
 import numpy as np
 
+from ..reference.common import input_gradients, input_products
 from . import lstm_fast
-from .common import add_outer, add_product, ended, integers, overwritten, plain, sigmoid, time
+from .common import add_outer, add_product, ended, integers, plain, sigmoid, time
 from .compiling import jit
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import fast
+from .product import matmul
 from .workspace import empty
 
 
 def lstm_forward(
-    xw: Any, w_hh: Any, h0: Any, c0: Any, lengths: Any = None, reverse: bool = False
+    xs: Any, w_ih: Any, bias: Any, w_hh: Any, h0: Any, c0: Any, lengths: Any = None, reverse: bool = False
 ) -> tuple[Any, Any, Any]:
     """Run an LSTM over a whole sequence; arguments and results as in `reference`."""
-    steps, batch, size = len(xw), *h0.shape
-    run = lstm_fast.forward if fast(steps, batch, size) else forward
-    gates = overwritten(xw)
-    h, c = empty((steps, batch, size), xw.dtype), empty((steps, batch, size), xw.dtype)
-    run(h, c, gates, *[plain(each, h.dtype) for each in (w_hh, h0, c0)], integers(lengths), bool(reverse))
+    given = [None if each is None else plain(each, xs.dtype) for each in (xs, w_ih, bias, w_hh, h0, c0)]
+    how = integers(lengths), bool(reverse)
+    if fast(len(xs), *h0.shape):
+        return lstm_fast.forward(*given, *how)
+    gates = input_products(*given[:3], matmul)
+    h, c = (empty((len(xs), *h0.shape), xs.dtype) for _ in range(2))
+    forward(h, c, gates, *given[3:], *how)
     return h, c, gates
 
 
@@ -39,16 +43,23 @@ def lstm_backward(
     h: Any,
     c: Any,
     gates: Any,
+    xs: Any,
+    w_ih: Any,
     w_hh: Any,
     h0: Any,
     c0: Any,
+    dx: Any = None,
     lengths: Any = None,
     reverse: bool = False,
-) -> tuple[Any, Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any, Any]:
     """Pull cotangents back through `lstm_forward`; arguments and results as in `reference`."""
-    run = lstm_fast.backward if fast(*h.shape) else backward
-    given = [plain(array, h.dtype) for array in (dh, dh_last, dc_last, h, c, gates, w_hh, h0, c0)]
-    return run(*given, integers(lengths), bool(reverse))
+    given = [plain(each, h.dtype) for each in (dh, dh_last, dc_last, h, c, gates, xs, w_ih, w_hh, h0, c0)]
+    how = integers(lengths), bool(reverse)
+    if fast(*h.shape):
+        return lstm_fast.backward(*given, dx, *how)
+    xs, w_ih = given[6:8]
+    d_xw, dw_hh, dh0, dc0 = backward(*given[:6], *given[8:], *how)
+    return *input_gradients(d_xw, xs, w_ih, dx, matmul), dw_hh, dh0, dc0
 
 
 @jit

@@ -1,7 +1,7 @@
 """The fast path of `lstm`: vectors, packed weights, threads. The equations are in `lstm.py`.
 
-For each step, and each part of the lanes and units: all products of the step into a padded workspace, `sums`; then
-the gates from it, a vector at a time.
+Forward: the products of all steps with the inputs, into `gates`. Then for each step, and each part of the lanes and
+units: all products of the step into a padded workspace, `sums`; then the gates from it, a vector at a time.
 """
 
 from __future__ import annotations
@@ -12,21 +12,29 @@ from .common import ended, time
 from .compiling import inlined, jit
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import split
+from .inputs import gradient_phase, gradient_phases, gradients_with, products_with
 from .pack import pack_columns, pack_rows, padded, panel_width, panels_of
-from .recurrence import cut_lanes, cut_panels, flat, products, trimmed, weight_gradient, weight_workspace
+from .product import product_phase, product_phases
+from .recurrence import column_sum, cut_lanes, cut_panels, flat, products, trimmed, weight_gradient
 from .simd import vector_loop
 from .threads import GANG, finish, take
 from .workspace import empty, scratch
 
 
-def forward(h: Any, c: Any, gates: Any, w_hh: Any, h0: Any, c0: Any, lengths: Any, reverse: bool) -> None:
-    """gates holds the input products, and then the gates."""
-    steps, batch, size = h.shape
+def forward(
+    xs: Any, w_ih: Any, bias: Any, w_hh: Any, h0: Any, c0: Any, lengths: Any, reverse: bool
+) -> tuple[Any, Any, Any]:
+    """Returns h, c, gates."""
+    steps, batch, size = len(xs), *h0.shape
     cut = split(steps, batch, size, 4)
-    columns = 4 * padded(size, h.dtype)
-    packed, sums = scratch(h.dtype, size * columns, batch * columns)
-    arrays = flat(h, c, gates, w_hh, h0, c0)
-    GANG.run(_forward, cut.parts, cut.by_units, *cut, h.shape, reverse, *arrays, packed, sums, lengths)
+    columns = 4 * padded(size, xs.dtype)
+    h, c = empty((steps, batch, size), xs.dtype), empty((steps, batch, size), xs.dtype)
+    gates = empty((steps, batch, 4 * size), xs.dtype)
+    parts, inputs, bias, sizes = products_with(xs, w_ih, bias, gates, cut)
+    packed, sums, *room = scratch(h.dtype, size * columns, batch * columns, *sizes)
+    arrays = *flat(h, c, gates, w_hh, h0, c0), bias, packed, sums, tuple(room)
+    GANG.run(_forward, parts, cut.by_units, parts, *cut, h.shape, reverse, inputs, *arrays, lengths)
+    return h, c, gates
 
 
 def backward(
@@ -36,25 +44,28 @@ def backward(
     h: Any,
     c: Any,
     gates: Any,
+    xs: Any,
+    w_ih: Any,
     w_hh: Any,
     h0: Any,
     c0: Any,
+    dx: Any,
     lengths: Any,
     reverse: bool,
-) -> tuple[Any, Any, Any, Any]:
-    """Returns d_xw, dw_hh, dh0, dc0."""
+) -> tuple[Any, Any, Any, Any, Any]:
+    """Returns dw_ih, db, dw_hh, dh0, dc0."""
     steps, batch, size = h.shape
     cut = split(steps, batch, size, 4)
     columns = padded(size, h.dtype)
-    d_xw, dw_hh = empty(gates.shape, h.dtype), empty((4 * size, columns), h.dtype)
+    dw_ih, db, dw_hh = empty(w_ih.shape, h.dtype), empty((4 * size,), h.dtype), empty((4 * size, columns), h.dtype)
     dh_carry, dc_carry = dh_last.copy(), dc_last.copy()
-    packed, sums, *room = scratch(h.dtype, 4 * size * columns, batch * columns, *weight_workspace(cut.parts, columns))
+    parts, inputs, sizes = gradients_with(xs, w_ih, dx, dw_ih, cut, columns)
+    packed, sums, d_xw, *room = scratch(h.dtype, 4 * size * columns, batch * columns, gates.size, *sizes)
     sums[:] = 0
-    given, results = flat(dh, h, c, gates, w_hh, h0, c0), flat(d_xw, dw_hh, dh_carry, dc_carry)
-    GANG.run(
-        _backward, cut.parts, cut.by_units, *cut, h.shape, reverse, *given, *results, packed, sums, tuple(room), lengths
-    )
-    return d_xw, trimmed(dw_hh, size), dh_carry, dc_carry
+    given, results = flat(dh, h, c, gates, w_hh, h0, c0), (d_xw, db, *flat(dw_hh, dh_carry, dc_carry))
+    arrays = *given, *results, packed, sums, tuple(room)
+    GANG.run(_backward, parts, cut.by_units, parts, *cut, h.shape, reverse, inputs, *arrays, lengths)
+    return dw_ih, db, trimmed(dw_hh, size), dh_carry, dc_carry
 
 
 def _gates_body(v, sums, a, c_before, c, h, columns, size):
@@ -89,13 +100,19 @@ _gate_gradients = vector_loop("gate_gradients", 8, _gate_gradients_body, numbers
 
 
 @jit
-def _forward(me, board, parts, by_units, shape, reverse, h, c, a, w_hh, h0, c0, packed, sums, lengths):
-    """Phase 0 packs; then come the steps, one a phase if the units are cut, all in one phase if the lanes are."""
+def _forward(
+    me, board, parts, shares, by_units, shape, reverse, inputs, h, c, a, w_hh, h0, c0, bias, packed, sums, room, lengths
+):
+    """First the products with the inputs, while phase 0 packs W_hh too. Then the steps: one a phase if the units are
+    cut, all in one phase if the lanes are.
+    """
     state = flush_denormals()
     steps, _, size = shape
     width = panel_width(h)
     panels = panels_of(size, h)
-    for phase in range(1 + (steps if by_units else 1)):
+    ahead = product_phases(inputs)
+    before = max(1, ahead)
+    for phase in range(before + (steps if by_units else 1)):
         for turn in range(parts):
             part = (me + turn) % parts
             if not take(board, part, phase, turn, by_units):
@@ -105,21 +122,23 @@ def _forward(me, board, parts, by_units, shape, reverse, h, c, a, w_hh, h0, c0, 
                 for q in range(4):
                     rows, source = min(p1 * width, size) - p0 * width, (q * size + p0 * width) * size
                     pack_rows(w_hh, source, size, size, rows, packed, (q * panels + p0) * size * width)
-            else:
-                for n in range(phase - 1, phase if by_units else steps):
-                    _forward_step(n, part, parts, by_units, shape, reverse, h, c, a, h0, c0, packed, sums, lengths)
+            if phase < ahead:
+                product_phase(part, parts, phase, inputs, bias, a, room)
+            if phase >= before:
+                for n in range(phase - before, phase - before + 1 if by_units else steps):
+                    _forward_step(n, part, shares, by_units, shape, reverse, h, c, a, h0, c0, packed, sums, lengths)
             finish(board, part, phase)
     restore_denormals(state)
 
 
 @inlined
-def _forward_step(n, part, parts, by_units, shape, reverse, h, c, a, h0, c0, packed, sums, lengths):
+def _forward_step(n, part, shares, by_units, shape, reverse, h, c, a, h0, c0, packed, sums, lengths):
     steps, batch, size = shape
     width = panel_width(h)
     panels = panels_of(size, h)
     columns = 4 * panels * width
-    b0, b1 = cut_lanes(part, parts, by_units, batch)
-    p0, p1 = cut_panels(part, parts, by_units, panels)
+    b0, b1 = cut_lanes(part, shares, by_units, batch)
+    p0, p1 = cut_panels(part, shares, by_units, panels)
     t = time(n, steps, reverse)
     before = time(n - 1, steps, reverse) * batch * size if n else 0
     h_before, c_before = (h, c) if n else (h0, c0)
@@ -158,16 +177,16 @@ def _forward_step(n, part, parts, by_units, shape, reverse, h, c, a, h0, c0, pac
 
 @jit
 def _backward(
-    me, board, parts, by_units, shape, reverse, dh, h, c, a, w_hh, h0, c0,
-    da, dw_hh, dh_carry, dc_carry, packed, sums, room, lengths,
+    me, board, parts, shares, by_units, shape, reverse, inputs, dh, h, c, a, w_hh, h0, c0,
+    da, db, dw_hh, dh_carry, dc_carry, packed, sums, room, lengths,
 ):  # fmt: skip
-    """Phase 0 packs; then the steps as in `_forward`, and one more that ends at h0; at last the weight gradient."""
+    """Phase 0 packs; then the steps as in `_forward`, and one more that ends at h0; at last the sums over all steps."""
     state = flush_denormals()
-    steps, _, size = shape
+    steps, batch, size = shape
     width = panel_width(h)
     panels = panels_of(size, h)
     sweep = steps + 1 if by_units else 1
-    for phase in range(1 + sweep + 1):
+    for phase in range(1 + sweep + 1 + gradient_phases(inputs)):
         for turn in range(parts):
             part = (me + turn) % parts
             if not take(board, part, phase, turn, by_units):
@@ -179,26 +198,30 @@ def _backward(
             elif phase <= sweep:
                 for n in range(phase - 1, phase if by_units else steps + 1):
                     _backward_step(
-                        steps - 1 - n, part, parts, by_units, shape, reverse, dh, c, a, c0,
+                        steps - 1 - n, part, shares, by_units, shape, reverse, dh, c, a, c0,
                         da, dh_carry, dc_carry, packed, sums, lengths,
                     )  # fmt: skip
+            elif phase == sweep + 1:
+                rows = 4 * size
+                column_sum(da, steps * batch, rows, rows * part // parts, rows * (part + 1) // parts, db)
+                weight_gradient(part, parts, da, rows, rows, h, h0, shape, reverse, dw_hh, 0, room)
             else:
-                weight_gradient(part, parts, da, 4 * size, 4 * size, h, h0, shape, reverse, dw_hh, 0, room)
+                gradient_phase(part, parts, phase - sweep - 2, inputs, da, room)
             finish(board, part, phase)
     restore_denormals(state)
 
 
 @inlined
 def _backward_step(
-    n, part, parts, by_units, shape, reverse, dh, c, a, c0, da, dh_carry, dc_carry, packed, sums, lengths
+    n, part, shares, by_units, shape, reverse, dh, c, a, c0, da, dh_carry, dc_carry, packed, sums, lengths
 ):
     """Through the products of step n + 1, and then through the gates of step n; n = -1 is the state at the start."""
     steps, batch, size = shape
     width = panel_width(c)
     panels = panels_of(size, c)
     columns = panels * width
-    b0, b1 = cut_lanes(part, parts, by_units, batch)
-    p0, p1 = cut_panels(part, parts, by_units, panels)
+    b0, b1 = cut_lanes(part, shares, by_units, batch)
+    p0, p1 = cut_panels(part, shares, by_units, panels)
     if n < steps - 1:
         later = (time(n + 1, steps, reverse) * batch + b0) * 4 * size
         height = 4 * size

@@ -7,12 +7,13 @@ them on the caller's thread.
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .common import plain
-from .compiling import jit
+from .compiling import inlined, jit
 from .gemm import multiply
 from .pack import pack_columns, pack_rows, padded, panel_width, panels_of
 from .recurrence import CHUNK, NARROW, ROWS
@@ -55,67 +56,118 @@ def matmul(a: Any, b: Any, /, out: Any = None) -> Any:
         out = empty((*a.shape[:-1], b.shape[1]), a.dtype)
     elif out.shape != (*a.shape[:-1], b.shape[1]):
         return np.matmul(a, b, out=out)  # which says what is wrong
-    _multiply(a.reshape(-1, b.shape[0]), b, out.reshape(-1))
+    multiply_rows(a.reshape(-1, b.shape[0]), b, out.ravel())
     return out
 
 
-def _multiply(a: Any, b: Any, out: Any) -> None:
+class Factors(NamedTuple):
+    """The matrices of a product, a (M, K) and b (K, N), as the kernels take them."""
+
+    shape: tuple[int, int, int]  # M, K, N
+    deep: int  # rows of b that are packed at a time
+    a: Any  # each as one row in memory, and 1 if it lies there row by row, 0 if column by column: one type of number
+    a_by_rows: int
+    b: Any
+    b_by_rows: int
+
+
+def multiply_rows(a: Any, b: Any, out: Any) -> None:
+    """out (M N,) = a @ b for matrices of one floating dtype, neither of which shares memory with it."""
     (m, inner), n = a.shape, b.shape[1]
-    if m < FEW_ROWS:
-        b, b_by_rows = _row(b)
-        parts = min(thread_count(), -(-n // STRIP)) if m * inner * n >= SMALL else 1
-        run = _few_rows if b_by_rows else _few_rows_turned
-        GANG.run(run, parts, False, parts, (m, inner, n), plain(a).reshape(-1), b, out)
+    if m >= FEW_ROWS:
+        multiply_into((m, inner, n), *_row(a), *_row(b), NOTHING[a.dtype], out)
         return
-    (a, a_by_rows), (b, b_by_rows) = _row(a), _row(b)
-    parts = min(thread_count(), m // FEW_ROWS) if m * inner * n >= 4 * SMALL else 1
-    width = padded(1, a.dtype)
-    columns = padded(n, a.dtype)
+    b, b_by_rows = _row(b)
+    parts = min(thread_count(), -(-n // STRIP)) if m * inner * n >= SMALL else 1
+    run = _few_rows if b_by_rows else _few_rows_turned
+    GANG.run(run, parts, False, parts, (m, inner, n), plain(a).ravel(), b, out)
+
+
+def multiply_into(
+    shape: tuple[int, int, int], a: Any, a_by_rows: int, b: Any, b_by_rows: int, bias: Any, out: Any
+) -> None:
+    """out = a b + bias, with M of at least FEW_ROWS; the arguments as in `Factors` and `product_phase`."""
+    parts = shared_by(shape)
+    deep, sizes = packing(shape, parts, a.itemsize)
+    given = shape, deep, a, a_by_rows, b, b_by_rows
+    GANG.run(_product, parts, False, parts, given, bias, out, scratch(a.dtype, *sizes))
+
+
+NOTHING = {np.dtype(kind): np.empty(0, kind) for kind in ("float32", "float64")}  # where there is no bias
+
+
+def shared_by(shape: tuple[int, int, int]) -> int:
+    """How many threads share a product."""
+    m, inner, n = shape
+    return min(thread_count(), m // FEW_ROWS) if m * inner * n >= 4 * SMALL else 1
+
+
+@functools.lru_cache(maxsize=1024)
+def packing(shape: tuple[int, int, int], parts: int, itemsize: int) -> tuple[int, tuple[int, int, int]]:
+    """How many rows of b are packed at a time; and the sizes of what a product packs into.
+
+    They are panels, and for each part a block and a strip.
+    """
+    _, inner, n = shape
+    dtype = np.dtype(f"f{itemsize}")
+    columns = padded(n, dtype)
     deep = CHUNK * max(1, min(-(-inner // CHUNK), DEEP // (CHUNK * columns)))
-    room = scratch(a.dtype, deep * columns, parts * CHUNK * ROWS, parts * ROWS * width)
-    GANG.run(_product, parts, False, parts, (m, inner, n), deep, a, a_by_rows, b, b_by_rows, out, tuple(room))
+    return deep, (min(deep, inner) * columns, parts * CHUNK * ROWS, parts * ROWS * padded(1, dtype))
 
 
-def _row(matrix: Any) -> tuple[Any, bool]:
-    """The matrix as one row in memory, and whether it lies there row by row (else column by column)."""
+def _row(matrix: Any) -> tuple[Any, int]:
+    """The matrix as one row in memory, and whether it lies there row by row, as in `Factors`."""
     if matrix.flags.f_contiguous and not matrix.flags.c_contiguous:
-        return plain(matrix.T).reshape(-1), False
-    return plain(matrix).reshape(-1), True
+        return plain(matrix.T).ravel(), 0
+    return plain(matrix).ravel(), 1
 
 
 @jit
-def _product(me, board, parts, shape, deep, a, a_by_rows, b, b_by_rows, out, room):
-    """For each stretch of the inner index, `deep` long: a phase that packs b, and one that multiplies."""
+def _product(me, board, parts, factors, bias, out, room):
+    for phase in range(product_phases(factors)):
+        for turn in range(parts):
+            part = (me + turn) % parts
+            if take(board, part, phase, turn, False):
+                product_phase(part, parts, phase, factors, bias, out, room)
+                finish(board, part, phase)
+
+
+@inlined
+def product_phases(factors):
+    """How many phases a product has: for each stretch of the inner index one that packs, and one that multiplies."""
+    return 2 * -(-factors[0][1] // factors[1])
+
+
+@jit
+def product_phase(part, parts, phase, factors, bias, out, room):
+    """A part of a phase of out = a b + bias.
+
+    factors: as in `Factors`.  bias: (N,), or empty for none.  room: of the sizes of `packing`, or larger.
+    """
+    shape, deep, a, a_by_rows, b, b_by_rows = factors
     m, inner, n = shape
     width = panel_width(out)
     panels = panels_of(n, out)
-    for phase in range(2 * -(-inner // deep)):
-        k0 = phase // 2 * deep
-        height = min(deep, inner - k0)
-        for turn in range(parts):
-            part = (me + turn) % parts
-            if not take(board, part, phase, turn, False):
-                continue
-            if phase % 2 == 0:
-                p0, p1 = panels * part // parts, panels * (part + 1) // parts
-                columns, j = min(p1 * width, n) - p0 * width, p0 * width
-                if b_by_rows:
-                    pack_columns(b, k0 * n + j, n, height, columns, room[0], j * height)
-                else:
-                    pack_rows(b, j * inner + k0, inner, height, columns, room[0], j * height)
-            else:
-                first, last = m * part // parts, m * (part + 1) // parts
-                for k in range(k0, k0 + height, CHUNK):
-                    depth = min(CHUNK, k0 + height - k)
-                    for top in range(first, last, ROWS):
-                        _strip(
-                            part, top, min(ROWS, last - top), k, depth, k - k0, height, shape, a, a_by_rows, out, room
-                        )
-            finish(board, part, phase)
+    k0 = phase // 2 * deep
+    height = min(deep, inner - k0)
+    if phase % 2 == 0:
+        p0, p1 = panels * part // parts, panels * (part + 1) // parts
+        columns, j = min(p1 * width, n) - p0 * width, p0 * width
+        if b_by_rows:
+            pack_columns(b, k0 * n + j, n, height, columns, room[0], j * height)
+        else:
+            pack_rows(b, j * inner + k0, inner, height, columns, room[0], j * height)
+        return
+    first, last = m * part // parts, m * (part + 1) // parts
+    for k in range(k0, k0 + height, CHUNK):
+        depth = min(CHUNK, k0 + height - k)
+        for top in range(first, last, ROWS):
+            rows = min(ROWS, last - top)
+            _strip(part, top, rows, k, depth, k - k0, height, shape, a, a_by_rows, bias, out, room)
 
 
-@jit
-def _strip(part, top, rows, k0, depth, skipped, height, shape, a, a_by_rows, out, room):
+@inlined
+def _strip(part, top, rows, k0, depth, skipped, height, shape, a, a_by_rows, bias, out, room):
     """Rows of the product, from `top` on, of one chunk of the inner index: after `skipped` rows of the panels."""
     m, inner, n = shape
     panels_room, block_room, tail_room = room
@@ -128,18 +180,22 @@ def _strip(part, top, rows, k0, depth, skipped, height, shape, a, a_by_rows, out
         strip, strip0, by_row, by_k = block_room, part * CHUNK * ROWS, 1, rows
         for k in range(depth):
             copy(a, (k0 + k) * m + top, strip, strip0 + k * rows, rows)
+    biased = bias.size > 0 and k0 == 0
     for p in range(panels_of(n, out)):
         panel, target = (p * height + skipped) * width, top * n + p * width
         used = min(width, n - p * width)
+        if biased:
+            for r in range(rows):
+                copy(bias, p * width, out, target + r * n, used)
+        adding = np.intp(1 if k0 or biased else 0)
         if used == width:
-            adding = 1 if k0 else 0
             multiply(strip, strip0, by_row, by_k, panels_room, panel, out, target, n, depth, rows, adding)
             continue
         tail = part * ROWS * width
         multiply(strip, strip0, by_row, by_k, panels_room, panel, tail_room, tail, width, depth, rows, np.intp(0))
         for r in range(rows):
             for j in range(used):
-                if k0:
+                if adding:
                     out[target + r * n + j] += tail_room[tail + r * width + j]
                 else:
                     out[target + r * n + j] = tail_room[tail + r * width + j]

@@ -86,13 +86,13 @@ class _Scratch(threading.local):
 
     def __init__(self) -> None:
         self.memory = np.empty(0, dtype=np.uint8)
-        self.made: dict[Any, list[Any]] = {}
+        self.made: dict[Any, tuple[Any, ...]] = {}
 
 
 _scratch = _Scratch()
 
 
-def scratch(dtype: Any, *sizes: int) -> list[Any]:
+def scratch(dtype: Any, *sizes: int) -> tuple[Any, ...]:
     """Uninitialised one-dimensional arrays, each on a cache line of its own, until the thread's next call."""
     made = _scratch.made.get((dtype, sizes))
     if made is not None:
@@ -108,7 +108,7 @@ def scratch(dtype: Any, *sizes: int) -> list[Any]:
         if starts[-1] <= SCRATCH:
             _scratch.memory = memory
             _scratch.made.clear()
-    made = [memory[start : start + size * width].view(dtype) for size, start in zip(sizes, starts)]
+    made = tuple([memory[start : start + size * width].view(dtype) for size, start in zip(sizes, starts)])
     if memory is _scratch.memory:
         if len(_scratch.made) >= KNOWN:
             _scratch.made.clear()

@@ -1,4 +1,4 @@
-"""What the recurrences share: the order of time, the previous state, and the product that gives a weight gradient."""
+"""What the recurrences share: the order of time, lanes past their end, and the products over all steps at once."""
 
 from __future__ import annotations
 
@@ -26,6 +26,27 @@ def sigmoid_in_place(x: Any) -> None:
     np.tanh(x, out=x)
     x *= 0.5
     x += 0.5
+
+
+def input_products(xs: Any, w_ih: Any, bias: Any, matmul: Any = np.matmul) -> Any:
+    """W_ih x of all steps in one product, and the bias, if there is one: (T, B, I) -> (T, B, N)."""
+    steps, batch, size = xs.shape
+    products = matmul(xs.reshape(steps * batch, size), w_ih.T)
+    if bias is not None:
+        products += bias
+    return products.reshape(steps, batch, len(w_ih))
+
+
+def input_gradients(d_xw: Any, xs: Any, w_ih: Any, dx: Any, matmul: Any = np.matmul) -> tuple[Any, Any]:
+    """Pull a cotangent (T, B, N) back through `input_products`: those of W_ih (N, I) and of the bias (N,).
+
+    dx: (T, B, I), C-contiguous, receives the cotangent of xs; None where nobody needs it.
+    """
+    steps, batch, size = xs.shape
+    flat = d_xw.reshape(steps * batch, len(w_ih))
+    if dx is not None:
+        matmul(flat, w_ih, out=dx.reshape(steps * batch, size))
+    return matmul(flat.T, xs.reshape(steps * batch, size)), flat.sum(0)
 
 
 def recurrent_weight_gradient(da: Any, h: Any, h0: Any, reverse: bool) -> Any:

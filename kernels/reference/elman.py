@@ -6,20 +6,27 @@ from typing import Any
 
 import numpy as np
 
-from .common import ended, recurrent_weight_gradient, times
+from .common import ended, input_gradients, input_products, recurrent_weight_gradient, times
 
 
 def elman_forward(
-    xw: Any, w_hh: Any, h0: Any, lengths: Any = None, reverse: bool = False, nonlinearity: str = "tanh"
+    xs: Any,
+    w_ih: Any,
+    bias: Any,
+    w_hh: Any,
+    h0: Any,
+    lengths: Any = None,
+    reverse: bool = False,
+    nonlinearity: str = "tanh",
 ) -> Any:
     """Run an Elman network over a whole sequence.
 
-    xw: (T, B, H) input products with both biases added; overwritten.  w_hh: (H, H).  h0: (B, H).
+    xs: (T, B, I).  w_ih: (H, I).  bias: (H,), the sum of both, or None.  w_hh: (H, H).  h0: (B, H).
     nonlinearity: "tanh" or "relu".  Returns h (T, B, H).
     """
-    h = xw
+    h = input_products(xs, w_ih, bias)
     before = h0
-    for t in times(len(xw), reverse):
+    for t in times(len(h), reverse):
         h[t] += before @ w_hh.T
         if nonlinearity == "tanh":
             np.tanh(h[t], out=h[t])
@@ -36,16 +43,20 @@ def elman_backward(
     dh: Any,
     dh_last: Any,
     h: Any,
+    xs: Any,
+    w_ih: Any,
     w_hh: Any,
     h0: Any,
+    dx: Any = None,
     lengths: Any = None,
     reverse: bool = False,
     nonlinearity: str = "tanh",
-) -> tuple[Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any]:
     """Pull cotangents back through `elman_forward`.
 
     dh: (T, B, H) of the states.  dh_last: (B, H), beside it, of the state after the last step that ran.
-    h: what the forward returned.  Returns d_xw (T, B, H), dw_hh (H, H), dh0 (B, H).
+    h: what the forward returned.  dx: (T, B, I), C-contiguous, receives the cotangent of xs; None if nobody needs it.
+    Returns dw_ih (H, I), db (H,), dw_hh (H, H), dh0 (B, H).
     """
     d_xw = np.empty_like(h)
     carry = dh_last
@@ -59,4 +70,4 @@ def elman_backward(
         carry = d_xw[t] @ w_hh
         if past is not None:
             carry[past] = total[past]
-    return d_xw, recurrent_weight_gradient(d_xw, h, h0, reverse), carry
+    return *input_gradients(d_xw, xs, w_ih, dx), recurrent_weight_gradient(d_xw, h, h0, reverse), carry

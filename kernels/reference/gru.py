@@ -1,11 +1,9 @@
 """The gated recurrent unit, in both of its forms. [Cho et al. 2014]
 
-    r, z = sigmoid(...)                                  of  W_ih x_t + b_ih + W_hh h_{t-1} + b_hh
-    n = tanh(W_in x_t + b_in + r (W_hn h_{t-1} + b_hn))     reset after the product: torch's, cuDNN's
-    n = tanh(W_in x_t + b_in + W_hn (r h_{t-1}) + b_hn)     reset before it: Cho's
-    h_t = (1 - z) n + z h_{t-1}
-
-The products with W_ih come in, for all steps at once, as xw.
+r, z = sigmoid(...)                                  of  W_ih x_t + b_ih + W_hh h_{t-1} + b_hh
+n = tanh(W_in x_t + b_in + r (W_hn h_{t-1} + b_hn))     reset after the product: torch's, cuDNN's
+n = tanh(W_in x_t + b_in + W_hn (r h_{t-1}) + b_hn)     reset before it: Cho's
+h_t = (1 - z) n + z h_{t-1}
 """
 
 from __future__ import annotations
@@ -14,23 +12,31 @@ from typing import Any
 
 import numpy as np
 
-from .common import ended, recurrent_weight_gradient, sigmoid_in_place, times
+from .common import ended, input_gradients, input_products, recurrent_weight_gradient, sigmoid_in_place, times
 
 
 def gru_forward(
-    xw: Any, w_hh: Any, b_hn: Any, h0: Any, lengths: Any = None, reverse: bool = False, reset_after: bool = True
+    xs: Any,
+    w_ih: Any,
+    bias: Any,
+    w_hh: Any,
+    b_hn: Any,
+    h0: Any,
+    lengths: Any = None,
+    reverse: bool = False,
+    reset_after: bool = True,
 ) -> tuple[Any, Any, Any]:
     """Run a GRU over a whole sequence. Gate order r z n, as torch.
 
-    xw: (T, B, 3H) input products with every bias added but b_hn; overwritten.  w_hh: (3H, H).  b_hn: (H,).
-    h0: (B, H).
+    xs: (T, B, I).  w_ih: (3H, I).  bias: (3H,), the sum of every bias but b_hn, or None.
+    w_hh: (3H, H).  b_hn: (H,).  h0: (B, H).
     Returns h (T, B, H), gates (T, B, 3H) after their nonlinearities, and inner (T, B, H): W_hn h_{t-1} + b_hn where
     the reset comes after the product, r h_{t-1} where it comes before.
     """
-    steps = len(xw)
+    steps = len(xs)
     batch, size = h0.shape
-    gates = xw
-    h, inner = np.empty((2, steps, batch, size), xw.dtype)
+    gates = input_products(xs, w_ih, bias)
+    h, inner = np.empty((2, steps, batch, size), gates.dtype)
     w_gates, w_new = w_hh[: 2 * size], w_hh[2 * size :]
     before = h0
     for t in times(steps, reverse):
@@ -65,17 +71,21 @@ def gru_backward(
     h: Any,
     gates: Any,
     inner: Any,
+    xs: Any,
+    w_ih: Any,
     w_hh: Any,
     h0: Any,
+    dx: Any = None,
     lengths: Any = None,
     reverse: bool = False,
     reset_after: bool = True,
-) -> tuple[Any, Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any, Any]:
     """Pull cotangents back through `gru_forward`.
 
     dh: (T, B, H) of the states.  dh_last: (B, H), beside it, of the state after the last step that ran.
     h, gates, inner: what the forward returned; not changed.
-    Returns d_xw (T, B, 3H), dw_hh (3H, H), db_hn (H,), dh0 (B, H).
+    dx: (T, B, I), C-contiguous, receives the cotangent of xs; None if nobody needs it.
+    Returns dw_ih (3H, I), db (3H,), dw_hh (3H, H), db_hn (H,), dh0 (B, H).
     """
     steps, _, size = h.shape
     d_xw = np.empty_like(gates)
@@ -110,4 +120,5 @@ def gru_backward(
         dw_new = recurrent_weight_gradient(d_new, h, h0, reverse)
     else:
         dw_new = d_new.reshape(-1, size).T @ inner.reshape(-1, size)
-    return d_xw, np.concatenate([dw_gates, dw_new]), d_new.sum((0, 1)), carry
+    dw_ih, db = input_gradients(d_xw, xs, w_ih, dx)
+    return dw_ih, db, np.concatenate([dw_gates, dw_new]), d_new.sum((0, 1)), carry

@@ -4,7 +4,7 @@
     c_t = f c_{t-1} + i g
     h_t = o tanh(c_t)
 
-Every product of a step with W_hh is one matrix product; those with W_ih come in, for all steps at once, as xw.
+Every product of a step with W_hh is one matrix product; so are those of all steps with W_ih.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from .common import ended, recurrent_weight_gradient, sigmoid_in_place, times
+from .common import ended, input_gradients, input_products, recurrent_weight_gradient, sigmoid_in_place, times
 
 
 def lstm_forward(
-    xw: Any, w_hh: Any, h0: Any, c0: Any, lengths: Any = None, reverse: bool = False
+    xs: Any, w_ih: Any, bias: Any, w_hh: Any, h0: Any, c0: Any, lengths: Any = None, reverse: bool = False
 ) -> tuple[Any, Any, Any]:
     """Run an LSTM over a whole sequence. Gate order i f g o, as torch.
 
-    xw: (T, B, 4H) input products with both biases added; overwritten.  w_hh: (4H, H).  h0, c0: (B, H).
+    xs: (T, B, I).  w_ih: (4H, I).  bias: (4H,), the sum of both, or None.  w_hh: (4H, H).  h0, c0: (B, H).
     Returns h (T, B, H), c (T, B, H), gates (T, B, 4H) after their nonlinearities.
     """
-    steps = len(xw)
+    steps = len(xs)
     batch, size = h0.shape
-    gates = xw
-    h, c = np.empty((2, steps, batch, size), xw.dtype)
+    gates = input_products(xs, w_ih, bias)
+    h, c = np.empty((2, steps, batch, size), gates.dtype)
     h_before, c_before = h0, c0
     for t in times(steps, reverse):
         a = gates[t]
@@ -54,17 +54,21 @@ def lstm_backward(
     h: Any,
     c: Any,
     gates: Any,
+    xs: Any,
+    w_ih: Any,
     w_hh: Any,
     h0: Any,
     c0: Any,
+    dx: Any = None,
     lengths: Any = None,
     reverse: bool = False,
-) -> tuple[Any, Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any, Any]:
     """Pull cotangents back through `lstm_forward`.
 
     dh: (T, B, H) of the states h.  dh_last, dc_last: (B, H), beside it, of the state after the last step that ran.
     h, c, gates: what the forward returned; not changed.
-    Returns d_xw (T, B, 4H), dw_hh (4H, H), dh0 (B, H), dc0 (B, H).
+    dx: (T, B, I), C-contiguous, receives the cotangent of xs; None if nobody needs it.
+    Returns dw_ih (4H, I), db (4H,), dw_hh (4H, H), dh0 (B, H), dc0 (B, H).
     """
     size = h.shape[2]
     d_xw = np.empty_like(gates)
@@ -89,4 +93,5 @@ def lstm_backward(
         if past is not None:
             dh_before[past], dc_before[past] = dh_t[past], dc_carry[past]
         dh_carry, dc_carry = dh_before, dc_before
-    return d_xw, recurrent_weight_gradient(d_xw, h, h0, reverse), dh_carry, dc_carry
+    dw_ih, db = input_gradients(d_xw, xs, w_ih, dx)
+    return dw_ih, db, recurrent_weight_gradient(d_xw, h, h0, reverse), dh_carry, dc_carry

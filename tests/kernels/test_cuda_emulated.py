@@ -147,7 +147,7 @@ def test_old_graphs_go(monkeypatch):
     machine = Emulator(graphs=True)
     with emulated_by(machine):
         for steps in (1, 2, 3, 1):
-            cuda.elman_forward(np.ones((steps, 1, 2)), np.eye(2), np.ones((1, 2)))
+            cuda.elman_forward(np.ones((steps, 1, 2)), np.eye(2), None, np.eye(2), np.ones((1, 2)))
     assert len(machine._captured) == 2
 
 
@@ -171,13 +171,13 @@ def test_rows_are_chosen_for_few_units_and_few_lanes():
 
 
 def test_rows_run_in_one_launch_and_steps_in_one_each(monkeypatch):
-    xw, w_hh, (h0,) = recurrent(np.random.default_rng(0), "float64", 1, 5, 1)
+    inputs, w_hh, (h0,) = recurrent(np.random.default_rng(0), "float64", 1, 5, 1)
     machine = Emulator(properties=SMALL)
     with emulated_by(machine):
-        cuda.elman_forward(xw.copy(), w_hh, h0)
+        cuda.elman_forward(*inputs, w_hh, h0)
         assert machine.launched == ["elman_row_forward"]
         monkeypatch.setattr(recurrence, "row_plan", lambda *given: None)
-        cuda.elman_forward(xw.copy(), w_hh, h0)
+        cuda.elman_forward(*inputs, w_hh, h0)
     assert machine.launched[1:] == ["elman_step_forward"] * STEPS
 
 
@@ -186,7 +186,7 @@ def test_no_lanes_and_no_entries_launch_nothing():
     with emulated_by(machine):
         h = cuda.reservoir_run(np.zeros((3, 0, 2)), np.eye(2), np.zeros((0, 2)), np.ones(2))
         assert h.shape == (3, 0, 2)
-        assert cuda.elman_forward(np.zeros((2, 0, 3)), np.eye(3), np.zeros((0, 3))).shape == (2, 0, 3)
+        assert cuda.elman_forward(np.zeros((2, 0, 3)), np.eye(3), None, np.eye(3), np.zeros((0, 3))).shape == (2, 0, 3)
         assert cuda.global_norm([np.zeros((0, 2))]) == 0
     assert machine.launched == []
 
@@ -196,7 +196,7 @@ def test_no_lanes_and_no_entries_launch_nothing():
 
 def test_arrays_of_two_dtypes_are_refused():
     with pytest.raises(TypeError, match="one dtype; got float32, float64"):
-        cuda.elman_forward(np.zeros((1, 1, 2), np.float32), np.eye(2), np.zeros((1, 2)))
+        cuda.elman_forward(np.zeros((1, 1, 2), np.float32), np.eye(2), None, np.eye(2), np.zeros((1, 2)))
 
 
 def test_integers_are_refused():

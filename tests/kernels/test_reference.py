@@ -14,9 +14,10 @@ import tinygrad_rnn
 from tinygrad_rnn.kernels import reference
 
 EPS = float(np.finfo(np.float64).eps)
-STEPS, BATCH, HIDDEN = 3, 2, 2
-# a step is a product of HIDDEN terms and some ten operations; errors pass through the slopes (below 1) of the next
-ROUNDINGS = STEPS * (HIDDEN + 10)
+STEPS, BATCH, INPUTS, HIDDEN = 3, 2, 3, 2
+# a step is products of INPUTS and HIDDEN terms and some ten operations; errors pass through the slopes (below 1) of
+# the next
+ROUNDINGS = STEPS * (INPUTS + HIDDEN + 10)
 every_way = pytest.mark.parametrize(
     ("lengths", "reverse"),
     [(None, False), (None, True), (np.array([3, 1]), False), (np.array([2, 3]), True)],
@@ -75,10 +76,24 @@ def by_loops(step, xw, starts, lengths, reverse):
 
 
 def arrays(gates, parts=1, dtype="float64"):
+    """The inputs and their weights and bias, the recurrent weights, and states."""
     rng = np.random.default_rng(gates)
-    xw = rng.normal(size=(STEPS, BATCH, gates * HIDDEN)).astype(dtype)
-    w_hh = rng.normal(size=(gates * HIDDEN, HIDDEN)).astype(dtype)
-    return xw, w_hh, [rng.normal(size=(BATCH, HIDDEN)).astype(dtype) for _ in range(parts)]
+
+    def draw(*shape):
+        return rng.normal(size=shape).astype(dtype)
+
+    rows = gates * HIDDEN
+    inputs = draw(STEPS, BATCH, INPUTS), draw(rows, INPUTS), draw(rows)
+    return inputs, draw(rows, HIDDEN), [draw(BATCH, HIDDEN) for _ in range(parts)]
+
+
+def input_products(xs, w_ih, bias):
+    """W_ih x + bias of every step and lane, one number at a time."""
+    found = np.empty((*xs.shape[:2], len(w_ih)))
+    for t, b, row in np.ndindex(found.shape):
+        found[t, b, row] = sum(float(w) * float(x) for w, x in zip(w_ih[row], xs[t, b]))
+        found[t, b, row] += 0.0 if bias is None else float(bias[row])
+    return found
 
 
 def assert_close(found, wanted):
@@ -98,20 +113,22 @@ def test_every_kernel_says_what_it_takes_and_returns(name):
 @every_way
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 def test_elman_forward_is_its_equation(nonlinearity, lengths, reverse):
-    xw, w_hh, (h0,) = arrays(1)
+    inputs, w_hh, (h0,) = arrays(1)
 
     def step(x, h, j):
         return (elman_element(x, w_hh, h, j, nonlinearity),)
 
-    (wanted,) = by_loops(step, xw, [h0], lengths, reverse)
-    assert_close(reference.elman_forward(xw, w_hh, h0, lengths, reverse, nonlinearity), wanted)
+    for given in (inputs, (*inputs[:2], None)):
+        (wanted,) = by_loops(step, input_products(*given), [h0], lengths, reverse)
+        assert_close(reference.elman_forward(*given, w_hh, h0, lengths, reverse, nonlinearity), wanted)
 
 
 @every_way
 def test_lstm_forward_is_its_equations(lengths, reverse):
-    xw, w_hh, (h0, c0) = arrays(4, parts=2)
+    inputs, w_hh, (h0, c0) = arrays(4, parts=2)
+    xw = input_products(*inputs)
     wanted_h, wanted_c = by_loops(lambda x, h, c, j: lstm_element(x, w_hh, h, c, j), xw, [h0, c0], lengths, reverse)
-    h, c, gates = reference.lstm_forward(xw, w_hh, h0, c0, lengths, reverse)
+    h, c, gates = reference.lstm_forward(*inputs, w_hh, h0, c0, lengths, reverse)
     assert_close(h, wanted_h)
     assert_close(c, wanted_c)
     assert gates.shape == (STEPS, BATCH, 4 * HIDDEN)
@@ -120,32 +137,37 @@ def test_lstm_forward_is_its_equations(lengths, reverse):
 @every_way
 @pytest.mark.parametrize("reset_after", [True, False], ids=["reset after", "reset before"])
 def test_gru_forward_is_its_equations(reset_after, lengths, reverse):
-    xw, w_hh, (h0,) = arrays(3)
+    inputs, w_hh, (h0,) = arrays(3)
     b_hn = np.array([0.3, -0.7])
 
     def step(x, h, j):
         return (gru_element(x, w_hh, b_hn, h, j, reset_after),)
 
-    (wanted,) = by_loops(step, xw, [h0], lengths, reverse)
-    h, gates, inner = reference.gru_forward(xw, w_hh, b_hn, h0, lengths, reverse, reset_after)
+    (wanted,) = by_loops(step, input_products(*inputs), [h0], lengths, reverse)
+    h, gates, inner = reference.gru_forward(*inputs, w_hh, b_hn, h0, lengths, reverse, reset_after)
     assert_close(h, wanted)
     assert gates.shape == (STEPS, BATCH, 3 * HIDDEN)
     assert inner.shape == h.shape
 
 
 def forward_and_backward(kind, dtype, lengths, reverse, options):
-    """What goes into a backward kernel, and a function that runs it."""
+    """What goes into a backward kernel, and a function that runs it; its results end with the cotangent of xs."""
     forward, backward = getattr(reference, f"{kind}_forward"), getattr(reference, f"{kind}_backward")
     gates, parts = {"elman": (1, 1), "lstm": (4, 2), "gru": (3, 1)}[kind]
-    xw, w_hh, starts = arrays(gates, parts, dtype)
+    (xs, w_ih, bias), w_hh, starts = arrays(gates, parts, dtype)
     extra = [np.array([0.3, -0.7], dtype)] if kind == "gru" else []
-    kept = forward(xw, w_hh, *extra, *starts, lengths, reverse, *options)
+    kept = forward(xs, w_ih, bias, w_hh, *extra, *starts, lengths, reverse, *options)
     kept = list(kept) if isinstance(kept, tuple) else [kept]
     rng = np.random.default_rng(9)
     cotangents = [rng.normal(size=(STEPS, BATCH, HIDDEN)).astype(dtype)]
     cotangents += [rng.normal(size=(BATCH, HIDDEN)).astype(dtype) for _ in range(parts)]
-    given = [*cotangents, *kept, w_hh, *starts]
-    return given, lambda: backward(*given, lengths, reverse, *options)
+    given = [*cotangents, *kept, xs, w_ih, w_hh, *starts]
+
+    def run():
+        dx = np.full_like(xs, np.nan)
+        return [*backward(*given, dx, lengths, reverse, *options), dx]
+
+    return given, run
 
 
 EVERY_KERNEL = [("elman", ["tanh"]), ("elman", ["relu"]), ("lstm", []), ("gru", [True]), ("gru", [False])]

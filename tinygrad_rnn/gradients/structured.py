@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..errors import StateDictError
+from ..ops.sequence import gru_biases
 from ..rnn.cells import ElmanCell, GRUCell, LSTMCell
 from ..rnn.state import leaves_of
 from ..tensor import Tensor
@@ -105,20 +106,18 @@ class StructuredLearner(ForwardLearner):
         return xp.concat([x, one, h, one] if isinstance(self.cell, GRUCell) else [x, h, one], axis=1)
 
 
-def _weights(learner: StructuredLearner, x: Any, biases: slice) -> tuple[Any, Any]:
-    """W_ih x with some of the biases added, (1, B, G), and W_hh."""
-    cell = learner.cell
-    products = learner.xp.matmul(x, cell.weight_ih._array.T)
-    for bias in (cell.bias_ih, cell.bias_hh)[biases] if cell.bias_ih is not None else ():
-        products = products + bias._array
-    return products[None], cell.weight_hh._array
+def _weights(cell: Any, x: Any) -> tuple[Any, Any, Any, list[Any]]:
+    """The inputs as a sequence of one step, W_ih, W_hh, and the biases there are."""
+    biases = [each._array for each in (cell.bias_ih, cell.bias_hh) if each is not None]
+    return x[None], cell.weight_ih._array, cell.weight_hh._array, biases
 
 
 def _elman(learner: StructuredLearner, x: Any, state: list[Any]) -> Any:
     (h,) = state
     kind = learner.cell.nonlinearity
-    xw, w_hh = _weights(learner, x, slice(2))
-    after = learner.backend.kernel("elman_forward")(xw, w_hh, h, None, False, kind)[0]
+    xs, w_ih, w_hh, biases = _weights(learner.cell, x)
+    bias = biases[0] + biases[1] if biases else None
+    after = learner.backend.kernel("elman_forward")(xs, w_ih, bias, w_hh, h, None, False, kind)[0]
     slope = 1 - after * after if kind == "tanh" else (after > 0).astype(after.dtype)
     a = learner.read(x, h)
     kernel = learner.backend.kernel("influence_update_elman")
@@ -127,24 +126,23 @@ def _elman(learner: StructuredLearner, x: Any, state: list[Any]) -> Any:
 
 def _gru(learner: StructuredLearner, x: Any, state: list[Any]) -> Any:
     (h,) = state
-    cell, xp, size = learner.cell, learner.xp, learner.cell.hidden_size
-    xw, w_hh = _weights(learner, x, slice(1))
-    b_hn = xp.zeros_like(h[0])
-    if cell.bias_hh is not None:
-        xw[:, :, : 2 * size] += cell.bias_hh._array[: 2 * size]
-        b_hn = cell.bias_hh._array[2 * size :]
-    after, gates, inner = learner.backend.kernel("gru_forward")(xw, w_hh, b_hn, h, None, False, cell.reset_after)
+    after_product = learner.cell.reset_after
+    xs, w_ih, w_hh, biases = _weights(learner.cell, x)
+    bias, b_hn = gru_biases(learner.xp, h, *biases)
+    run = learner.backend.kernel("gru_forward")
+    after, gates, inner = run(xs, w_ih, bias, w_hh, b_hn, h, None, False, after_product)
     a = learner.read(x, h)
     kernel = learner.backend.kernel("influence_update_gru")
     return [after[0]], lambda influence, q: kernel(
-        influence[0], w_hh, h, gates[0], inner[0], a, q, learner.recurrent, cell.reset_after
+        influence[0], w_hh, h, gates[0], inner[0], a, q, learner.recurrent, after_product
     )
 
 
 def _lstm(learner: StructuredLearner, x: Any, state: list[Any]) -> Any:
     h, c = state
-    xw, w_hh = _weights(learner, x, slice(2))
-    after, c_after, gates = learner.backend.kernel("lstm_forward")(xw, w_hh, h, c, None, False)
+    xs, w_ih, w_hh, biases = _weights(learner.cell, x)
+    bias = biases[0] + biases[1] if biases else None
+    after, c_after, gates = learner.backend.kernel("lstm_forward")(xs, w_ih, bias, w_hh, h, c, None, False)
     a = learner.read(x, h)
     kernel = learner.backend.kernel("influence_update_lstm")
     return [after[0], c_after[0]], lambda influence, q: kernel(influence, w_hh, c, c_after[0], gates[0], a, q)

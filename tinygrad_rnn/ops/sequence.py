@@ -1,14 +1,14 @@
 """A whole recurrence as one record: the fused forms of the Elman network, the LSTM and the GRU.
 
-Forward: one product of all inputs with W_ih, then a kernel that runs over time. Backward: a kernel that runs back over
-time, then one product over all steps for each weight. The composed form, which serves under an outer tape and in
+Each is a kernel. Forward: one product of all inputs with W_ih, then a loop over time. Backward: a loop back over time,
+then one product over all steps for each weight. The composed form, which serves under an outer tape and in
 forward mode, is `rnn.scan` with the step functions below: the equations, written in Tensor operations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import DTypeError, ShapeError
 from ..primitive import primitive
@@ -157,18 +157,20 @@ def _check(
     name: str, gates: int, xs: Any, state: tuple[Any, ...], w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any
 ) -> tuple[Any, ...]:
     """Raise unless shapes and dtypes fit; return the biases there are (both or none)."""
-    shape, dtype = w_hh.shape, w_hh.dtype
-    size = shape[-1]
     if (b_ih is None) != (b_hh is None):
         raise ShapeError(f"{name} takes both biases or neither")
     biases = () if b_ih is None else (b_ih, b_hh)
-    inputs, rows, columns = xs.shape, gates * size, w_ih.shape[-1]
-    wanted = [("xs", xs, (*inputs[:2], columns)), ("w_ih", w_ih, (rows, columns)), ("w_hh", w_hh, (rows, size))]
-    wanted += [(f"state {k}", part, (*inputs[1:2], size)) for k, part in enumerate(state)]
-    wanted += [(label, bias, (rows,)) for label, bias in zip(("b_ih", "b_hh"), biases)]
-    for label, given, fitting in wanted:
-        if given.shape != fitting or given.dtype != dtype or (label == "xs" and len(fitting) != 3):
-            raise _misfit(name, label, given, fitting, dtype)
+    inputs, size, columns, dtype = xs.shape, w_hh.shape[-1], w_ih.shape[-1], w_hh.dtype
+    rows, one = gates * size, (*inputs[1:2], size)
+    given = (xs, w_ih, w_hh, *state, *biases)
+    shapes = [(*inputs[:2], columns), (rows, columns), (rows, size), *[one] * len(state), *[(rows,)] * len(biases)]
+    fits = len(inputs) == 3 and [x.shape for x in given] == shapes and [x.dtype for x in given] == [dtype] * len(given)
+    if fits:
+        return biases
+    labels = "xs", "w_ih", "w_hh", *[f"state {k}" for k in range(len(state))], "b_ih", "b_hh"
+    for label, x, shape in zip(labels, given, shapes):
+        if x.shape != shape or x.dtype != dtype or len(inputs) != 3:
+            raise _misfit(name, label, x, shape, dtype)
     return biases
 
 
@@ -185,69 +187,56 @@ def _misfit(name: str, label: str, given: Any, shape: tuple[int, ...], dtype: An
 # ---- forward and backward, around the kernels
 
 
-def _input_products(xp: Any, xs: Any, w_ih: Any, *biases: Any) -> Any:
-    """(T, B, I) -> (T, B, G): W_ih x and the biases, for all steps in one product."""
-    steps, batch, size = xs.shape
-    products = xp.matmul(xs.reshape(steps * batch, size), w_ih.T)
-    if len(biases) == 2:
-        products += biases[0] + biases[1]  # the sum of the small first: one pass over the large
-    elif biases:
-        products += biases[0]
-    return products.reshape(steps, batch, -1)
-
-
 STRETCH = 16 << 20  # bytes: the cotangents of the input products, the largest arrays of a sweep, exist up to this size
 
 
-def _stretches(products: Any, reverse: bool) -> Iterator[tuple[slice, int | None]]:
-    """Cut time into stretches, the one that ran last first; with each the step that ran before it, None for the start.
+class _Stretch(NamedTuple):
+    """Steps that a kernel sweeps back over at once."""
+
+    steps: slice | None  # None for all of them
+    before: int | None  # the step that ran before them, None for the start
+    lengths: Any  # what remains of them at the first of these steps
+
+    def of(self, *arrays: Any) -> list[Any]:
+        """The part of each that belongs to these steps."""
+        if self.steps is None:
+            return list(arrays)
+        return [None if array is None else array[self.steps] for array in arrays]
+
+
+def _stretches(products: Any, lengths: Any, reverse: bool) -> Iterator[_Stretch]:
+    """Cut time into stretches, the one that ran last first.
 
     A kernel sweeps back over a stretch as it would over a whole sequence. What it hands on is one state, so the
     cotangents of the input products need not exist for all steps at once.
     """
     steps = len(products)
-    count = max(1, min(steps, STRETCH * steps // max(1, products.nbytes)))
+    if products.nbytes <= STRETCH:
+        yield _Stretch(None, None, lengths)
+        return
+    count = max(1, STRETCH * steps // products.nbytes)
     if reverse:
         for first in range(0, steps, count):
             last = min(first + count, steps)
-            yield slice(first, last), last if last < steps else None
+            yield _Stretch(slice(first, last), last if last < steps else None, _counted_from(lengths, first))
     else:
         for last in range(steps, 0, -count):
             first = max(0, last - count)
-            yield slice(first, last), first - 1 if first else None
-
-
-class _InputGradients:
-    """Cotangents of xs (if needed), of W_ih, of W_hh and of the biases, added up over stretches of time."""
-
-    def __init__(self, xp: Any, xs: Any, w_ih: Any, needs: Any, biased: bool) -> None:
-        self._xp, self._xs, self._w_ih, self._needs, self._biased = xp, xs, w_ih, needs[0], biased
-        self.dx: Any = None
-        self.dw_ih: Any = None
-        self.dw_hh: Any = None
-        self.db: Any = None
-
-    def add(self, part: slice, d_xw: Any, dw_hh: Any) -> None:
-        """Add what the sweep over a stretch has found."""
-        xp, xs = self._xp, self._xs[part]
-        flat = d_xw.reshape(-1, d_xw.shape[2])
-        if self._needs:
-            self.dx = xp.empty(self._xs.shape, dtype=self._xs.dtype) if self.dx is None else self.dx
-            xp.matmul(flat, self._w_ih, out=self.dx[part].reshape(-1, xs.shape[2]))
-        dw_ih = xp.matmul(flat.T, xs.reshape(-1, xs.shape[2]))
-        db = xp.sum(flat, axis=0) if self._biased else None
-        if self.dw_ih is None:
-            self.dw_ih, self.dw_hh, self.db = dw_ih, dw_hh, db
-        else:
-            self.dw_ih += dw_ih
-            self.dw_hh += dw_hh
-            if self._biased:
-                self.db += db
+            yield _Stretch(slice(first, last), first - 1 if first else None, _counted_from(lengths, first))
 
 
 def _counted_from(lengths: Any, first: int) -> Any:
     """Lengths that remain at step `first`."""
     return lengths if lengths is None or not first else lengths - first
+
+
+def _added(totals: list[Any] | None, found: list[Any]) -> list[Any]:
+    """Add the gradients of the weights that a stretch has given to those of the stretches after it."""
+    if totals is None:
+        return found
+    for total, part in zip(totals, found):
+        total += part
+    return totals
 
 
 def _within(xp: Any, hs: Any, lengths: Any) -> Any:
@@ -266,8 +255,8 @@ def _last(hs: Any, reverse: bool) -> Any:
 def _elman_forward(
     xp: Any, xs: Any, h0: Any, w_ih: Any, w_hh: Any, *biases: Any, lengths: Any, reverse: bool, nonlinearity: str
 ) -> Any:
-    xw = _input_products(xp, xs, w_ih, *biases)
-    hs = xp.kernel("elman_forward")(xw, w_hh, h0, lengths, reverse, nonlinearity)
+    bias = biases[0] + biases[1] if biases else None
+    hs = xp.kernel("elman_forward")(xs, w_ih, bias, w_hh, h0, lengths, reverse, nonlinearity)
     return (_within(xp, hs, lengths), _last(hs, reverse)), hs
 
 
@@ -286,22 +275,25 @@ def _elman_vjp(
     needs: Any,
     residual: Any,
 ) -> tuple[Any, ...]:
-    dys, dh = _within(xp, g[0], lengths), g[1][0]
-    found = _InputGradients(xp, xs, w_ih, needs, bool(biases))
-    for part, before in _stretches(residual, reverse):
-        start, ends = h0 if before is None else residual[before], _counted_from(lengths, part.start)
-        d_xw, dw_hh, dh = xp.kernel("elman_backward")(
-            dys[part], dh, residual[part], w_hh, start, ends, reverse, nonlinearity
+    hs, dys, dh = residual, _within(xp, g[0], lengths), g[1][0]
+    totals: Any = None
+    dxs = xp.empty(xs.shape, dtype=xs.dtype) if needs[0] else None
+    for part in _stretches(hs, lengths, reverse):
+        dy, h, x, dx = part.of(dys, hs, xs, dxs)
+        start = h0 if part.before is None else hs[part.before]
+        *found, dh = xp.kernel("elman_backward")(
+            dy, dh, h, x, w_ih, w_hh, start, dx, part.lengths, reverse, nonlinearity
         )
-        found.add(part, d_xw, dw_hh)
-    return found.dx, dh, found.dw_ih, found.dw_hh, *[found.db] * len(biases)
+        totals = _added(totals, found)
+    dw_ih, db, dw_hh = totals
+    return dxs, dh, dw_ih, dw_hh, *[db] * len(biases)
 
 
 def _lstm_forward(
     xp: Any, xs: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, *biases: Any, lengths: Any, reverse: bool
 ) -> Any:
-    xw = _input_products(xp, xs, w_ih, *biases)
-    hs, cs, gates = xp.kernel("lstm_forward")(xw, w_hh, h0, c0, lengths, reverse)
+    bias = biases[0] + biases[1] if biases else None
+    hs, cs, gates = xp.kernel("lstm_forward")(xs, w_ih, bias, w_hh, h0, c0, lengths, reverse)
     return (_within(xp, hs, lengths), _last(hs, reverse), _last(cs, reverse)), (hs, cs, gates)
 
 
@@ -322,27 +314,33 @@ def _lstm_vjp(
 ) -> tuple[Any, ...]:
     hs, cs, gates = residual
     dys, dh, dc = _within(xp, g[0], lengths), g[1][0], g[2][0]
-    found = _InputGradients(xp, xs, w_ih, needs, bool(biases))
-    for part, before in _stretches(gates, reverse):
-        start = (h0, c0) if before is None else (hs[before], cs[before])
-        given = dys[part], dh, dc, hs[part], cs[part], gates[part], w_hh, *start, _counted_from(lengths, part.start)
-        d_xw, dw_hh, dh, dc = xp.kernel("lstm_backward")(*given, reverse)
-        found.add(part, d_xw, dw_hh)
-    return found.dx, dh, dc, found.dw_ih, found.dw_hh, *[found.db] * len(biases)
+    totals: Any = None
+    dxs = xp.empty(xs.shape, dtype=xs.dtype) if needs[0] else None
+    for part in _stretches(gates, lengths, reverse):
+        dy, h, c, a, x, dx = part.of(dys, hs, cs, gates, xs, dxs)
+        start = (h0, c0) if part.before is None else (hs[part.before], cs[part.before])
+        *found, dh, dc = xp.kernel("lstm_backward")(
+            dy, dh, dc, h, c, a, x, w_ih, w_hh, *start, dx, part.lengths, reverse
+        )
+        totals = _added(totals, found)
+    dw_ih, db, dw_hh = totals
+    return dxs, dh, dc, dw_ih, dw_hh, *[db] * len(biases)
 
 
 def _gru_forward(
     xp: Any, xs: Any, h0: Any, w_ih: Any, w_hh: Any, *biases: Any, lengths: Any, reverse: bool, reset_after: bool
 ) -> Any:
-    size = h0.shape[1]
-    xw = _input_products(xp, xs, w_ih, *biases[:1])
-    if biases:
-        xw[:, :, : 2 * size] += biases[1][: 2 * size]
-        b_hn = biases[1][2 * size :]
-    else:
-        b_hn = xp.zeros_like(h0[0])
-    hs, gates, inner = xp.kernel("gru_forward")(xw, w_hh, b_hn, h0, lengths, reverse, reset_after)
+    bias, b_hn = gru_biases(xp, h0, *biases)
+    hs, gates, inner = xp.kernel("gru_forward")(xs, w_ih, bias, w_hh, b_hn, h0, lengths, reverse, reset_after)
     return (_within(xp, hs, lengths), _last(hs, reverse)), (hs, gates, inner)
+
+
+def gru_biases(xp: Any, h0: Any, b_ih: Any = None, b_hh: Any = None) -> tuple[Any, Any]:
+    """The biases of a GRU as its kernel takes them: the sum of all but b_hn, or None; and b_hn. Each (3H,) or None."""
+    if b_ih is None:
+        return None, xp.zeros_like(h0[0])
+    cut = 2 * h0.shape[1]
+    return xp.concat([b_ih[:cut] + b_hh[:cut], b_ih[cut:]]), b_hh[cut:]
 
 
 def _gru_vjp(
@@ -361,18 +359,20 @@ def _gru_vjp(
     residual: Any,
 ) -> tuple[Any, ...]:
     hs, gates, inner = residual
-    dys, dh, db_hn = _within(xp, g[0], lengths), g[1][0], None
-    found = _InputGradients(xp, xs, w_ih, needs, bool(biases))
-    for part, before in _stretches(gates, reverse):
-        start, ends = h0 if before is None else hs[before], _counted_from(lengths, part.start)
-        given = dys[part], dh, hs[part], gates[part], inner[part], w_hh, start, ends
-        d_xw, dw_hh, db, dh = xp.kernel("gru_backward")(*given, reverse, reset_after)
-        db_hn = db if db_hn is None else db_hn + db
-        found.add(part, d_xw, dw_hh)
+    dys, dh = _within(xp, g[0], lengths), g[1][0]
+    totals: Any = None
+    dxs = xp.empty(xs.shape, dtype=xs.dtype) if needs[0] else None
+    for part in _stretches(gates, lengths, reverse):
+        dy, h, a, product, x, dx = part.of(dys, hs, gates, inner, xs, dxs)
+        start = h0 if part.before is None else hs[part.before]
+        *found, dh = xp.kernel("gru_backward")(
+            dy, dh, h, a, product, x, w_ih, w_hh, start, dx, part.lengths, reverse, reset_after
+        )
+        totals = _added(totals, found)
+    dw_ih, db, dw_hh, db_hn = totals
     if not biases:
-        return found.dx, dh, found.dw_ih, found.dw_hh
-    db_hh = xp.concat([found.db[: 2 * h0.shape[1]], db_hn])
-    return found.dx, dh, found.dw_ih, found.dw_hh, found.db, db_hh
+        return dxs, dh, dw_ih, dw_hh
+    return dxs, dh, dw_ih, dw_hh, db, xp.concat([db[: 2 * h0.shape[1]], db_hn])
 
 
 # ---- the composed forms: the only loop over time is rnn.scan

@@ -161,21 +161,21 @@ def _kernels() -> Iterator[Mutant]:
         """)  # fmt: skip
     yield from _edits("kernel", sequence._gru_vjp, ("gru_sequence", "GRU(after)"), """
         both biases get the same
-        - xp.concat([found.db[: 2 * h0.shape[1]], db_hn])
-        + found.db
+        - xp.concat([db[: 2 * h0.shape[1]], db_hn])
+        + db
         """)  # fmt: skip
     yield from _edits("kernel", sequence._elman_vjp, of_elman, """
         outputs past a lane's end count
         - _within(xp, g[0], lengths)
         + g[0]
         """)  # fmt: skip
-    yield from _edits("kernel", sequence._InputGradients.add, every, """
+    yield from _edits("kernel", common.input_gradients, every, """
         the last step is forgotten
-        - xp.matmul(flat, self._w_ih,
-        + xp.matmul(flat * (xp.arange(len(flat)) < len(flat) - xs.shape[1])[:, None], self._w_ih,
+        - matmul(flat, w_ih,
+        + matmul(flat * (np.arange(len(flat)) < len(flat) - batch)[:, None], w_ih,
         bias gradient averaged
-        - xp.sum(flat, axis=0)
-        + xp.mean(flat, axis=0)
+        - flat.sum(0)
+        + flat.mean(0)
         """)  # fmt: skip
 
 

@@ -1,0 +1,88 @@
+"""The products of a recurrence with its inputs, and their gradients, as phases of its kernel.
+
+In kernels of their own each would cost another call, and its result would leave the cache before it is read.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from ..reference import common
+from .compiling import inlined
+from .dispatch import Split
+from .product import FEW_ROWS, NOTHING, matmul, packing, product_phase, shared_by
+from .recurrence import weight_workspace
+
+
+def products_with(xs: Any, w_ih: Any, bias: Any, out: Any, cut: Split) -> tuple[int, Any, Any, tuple[int, int, int]]:
+    """What a kernel needs to write W_ih x + bias, for all steps, to `out` (T, B, N).
+
+    Returns the number of parts; the matrices as `product_phase` takes them, empty if there are so few rows that they
+    have been written here; the bias; and the sizes of the kernel's room.
+    """
+    shape = len(xs) * xs.shape[1], xs.shape[2], len(w_ih)
+    nothing = NOTHING[xs.dtype]
+    if shape[0] < FEW_ROWS:
+        out[...] = common.input_products(xs, w_ih, bias, matmul)
+        return cut.parts, ((0, 0, 0), 1, nothing, 1, nothing, 0), nothing, (0, 0, 0)
+    parts = _parts(cut, shape)
+    deep, sizes = packing(shape, parts, xs.itemsize)
+    return parts, (shape, deep, xs.ravel(), 1, w_ih.ravel(), 0), nothing if bias is None else bias, sizes
+
+
+def gradients_with(
+    xs: Any, w_ih: Any, dx: Any, dw_ih: Any, cut: Split, columns: int
+) -> tuple[int, Any, tuple[int, int, int]]:
+    """What a kernel needs for the gradients of the input products, beside that of W_hh, of so many padded columns.
+
+    dx: (T, B, I), or None.  Returns the number of parts, what `gradient_phase` takes, and the sizes of the room.
+    """
+    (outputs, inputs), rows = w_ih.shape, len(xs) * xs.shape[1]
+    parts = _parts(cut, (rows, inputs, outputs))
+    deep_x, deep_w, sizes = _gradient_room(rows, inputs, outputs, columns, parts, xs.itemsize)
+    arrays = xs.ravel(), w_ih.ravel(), NOTHING[xs.dtype] if dx is None else dx.ravel(), dw_ih.ravel()
+    return parts, ((rows, inputs, outputs), deep_x, deep_w, *arrays), sizes
+
+
+def _parts(cut: Split, shape: tuple[int, int, int]) -> int:
+    """A recurrence that one thread runs may have products for several; in lockstep more of them would only wait."""
+    return cut.parts if cut.by_units else max(cut.parts, shared_by(shape))
+
+
+@functools.lru_cache(maxsize=1024)
+def _gradient_room(
+    rows: int, inputs: int, outputs: int, columns: int, parts: int, itemsize: int
+) -> tuple[int, int, tuple[int, int, int]]:
+    deep_x, of_x = packing((rows, outputs, inputs), parts, itemsize)
+    deep_w, of_w = packing((outputs, rows, inputs), parts, itemsize)
+    panels, _ = weight_workspace(parts, columns)
+    return deep_x, deep_w, (max(panels, of_x[0], of_w[0]), *of_x[1:])
+
+
+@inlined
+def gradient_phases(given):
+    """How many phases the gradients of the input products take."""
+    (rows, _, _), _, deep_w = given[:3]
+    return _phases_of_x(given) + 2 * -(-rows // deep_w)
+
+
+@inlined
+def _phases_of_x(given):
+    (_, _, outputs), deep_x = given[:2]
+    return 2 * -(-outputs // deep_x) if given[5].size else 0
+
+
+@inlined
+def gradient_phase(part, parts, phase, given, d_xw, room):
+    """A part of a phase of dx = d_xw W_ih, if it is wanted, or of dw_ih = d_xwᵀ xs, which come after them."""
+    (rows, inputs, outputs), deep_x, deep_w, xs, w_ih, dx, dw_ih = given
+    yes, no = np.intp(1), np.intp(0)  # numbers of the program: constants would be compiled anew for each value
+    factors, out = ((rows, outputs, inputs), deep_x, d_xw, yes, w_ih, yes), dx
+    before = _phases_of_x(given)
+    if phase >= before:
+        phase -= before
+        factors, out = ((outputs, rows, inputs), deep_w, d_xw, no, xs, yes), dw_ih
+    product_phase(part, parts, phase, factors, dx[:0], out, room)
