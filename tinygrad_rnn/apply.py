@@ -280,21 +280,23 @@ def placed(value: Any, backend: Any, ref: Any = None, slot: int = CONSTANT) -> A
 
 def locate(tape: Tape, x: Any) -> tuple[int, Any]:
     """Slot and value on `tape` of a Tensor; a Tensor from outside becomes a leaf of the tape."""
-    kind = _tensors.kind
+    kind, ref, value = _tensors.kind, tape.ref, x._value
     inner = x
-    while inner._tape is not tape.ref and isinstance(inner._value, kind):
-        inner = inner._value  # recorded on a tape inside this one, which is no longer active
-    if inner._tape is tape.ref:
-        return inner._slot, inner._value
-    known = tape.leaves.get(id(x))
+    while inner._tape is not ref and isinstance(value, kind):
+        inner = value  # recorded on a tape inside this one, which is no longer active
+        value = inner._value
+    if inner._tape is ref:
+        return inner._slot, value
+    leaves = tape.leaves
+    known = leaves.get(id(x))
     if known is None:
         slot = tape.slots
         tape.slots = slot + 1
-        tape.leaves[id(x)] = (slot, x)
+        leaves[id(x)] = (slot, x)
     else:
         slot = known[0]
     if not tape.nested:
-        return slot, inner._value
+        return slot, value
     outer: Any = tape.outer  # the value is a Tensor of that tape, placed now: a Parameter may be assigned to later
     at, value = locate(outer, x)
     return slot, placed(value, x._backend, outer.ref, at)

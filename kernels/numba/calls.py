@@ -19,7 +19,7 @@ from numba.core.typing import signature
 from numba.extending import intrinsic
 
 from .atomics import compare_and_set, load_acquire, reached, store_release, ticks
-from .compiling import jit
+from .compiling import allocating
 from .simd import LONG, element_pointer
 
 MAIL = 512  # int64s of a mailbox: its state, the kernel's address, the trampoline's, and from HEAD on the arguments
@@ -121,7 +121,7 @@ def answer(typing: Any, mail: Any, start: Any, me: Any) -> Any:
     return signature(types.void, mail, types.intp, types.int64), generate
 
 
-@jit
+@allocating
 def launch(mail, helpers, address, board, *arguments):
     """Call a kernel on this thread, and on as many helpers as come before it is done.
 
@@ -144,7 +144,7 @@ def launch(mail, helpers, address, board, *arguments):
             looks += 1
 
 
-@jit
+@allocating
 def serve(mail, k, idle):
     """Call what comes into mailbox k, as thread k + 1, until so many looks in a row have found nothing."""
     waited = 0

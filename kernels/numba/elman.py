@@ -10,7 +10,7 @@ import numpy as np
 from ..reference.common import input_gradients, input_products
 from . import elman_fast
 from .common import add_outer, add_product, ended, integers, plain, time
-from .compiling import jit
+from .compiling import allocating
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import fast
 from .product import matmul
@@ -59,7 +59,7 @@ def elman_backward(
     return *input_gradients(d_xw, xs, w_ih, dx, matmul), dw_hh, dh0
 
 
-@jit
+@allocating
 def forward(h, w_hh, h0, lengths, reverse, squash):
     """h holds the input products, and then the states."""
     state = flush_denormals()
@@ -81,7 +81,7 @@ def forward(h, w_hh, h0, lengths, reverse, squash):
     restore_denormals(state)
 
 
-@jit
+@allocating
 def backward(dh, dh_last, h, w_hh, h0, lengths, reverse, squash):
     """The steps in the opposite order."""
     state = flush_denormals()

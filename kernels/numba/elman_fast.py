@@ -11,7 +11,7 @@ from .dispatch import split
 from .inputs import gradient_phase, gradient_phases, gradients_with, products_with
 from .pack import pack_columns, pack_rows, padded, panel_width, panels_of
 from .product import product_phase, product_phases
-from .recurrence import column_sum, cut_lanes, cut_panels, flat, products, trimmed, weight_gradient
+from .recurrence import cut_lanes, cut_panels, flat, products, trimmed, weight_gradient
 from .simd import vector_loop
 from .threads import GANG, finish, take
 from .workspace import empty, scratch
@@ -151,7 +151,7 @@ def _backward(
     packed, sums, room, lengths,
 ):  # fmt: skip
     state = flush_denormals()
-    steps, batch, size = shape
+    steps, _, size = shape
     width = panel_width(h)
     panels = panels_of(size, h)
     sweep = steps + 1 if by_units else 1
@@ -171,8 +171,7 @@ def _backward(
                         lengths,
                     )  # fmt: skip
             elif phase == sweep + 1:
-                column_sum(da, steps * batch, size, size * part // parts, size * (part + 1) // parts, db)
-                weight_gradient(part, parts, da, size, size, h, h0, shape, reverse, dw_hh, 0, room)
+                weight_gradient(part, parts, da, size, size, h, h0, shape, reverse, dw_hh, 0, db, room)
             else:
                 gradient_phase(part, parts, phase - sweep - 2, inputs, da, room)
             finish(board, part, phase)

@@ -16,7 +16,7 @@ import numpy as np
 from ..reference.common import input_gradients, input_products
 from . import gru_fast
 from .common import add_outer, add_product, ended, integers, plain, sigmoid, time
-from .compiling import jit
+from .compiling import allocating
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import fast
 from .product import matmul
@@ -70,7 +70,7 @@ def gru_backward(
     return *input_gradients(d_xw, xs, w_ih, dx, matmul), dw_hh, db_hn, dh0
 
 
-@jit
+@allocating
 def forward(h, gates, inner, w_hh, b_hn, h0, lengths, reverse, reset_after):
     """gates holds the input products, and then the gates."""
     state = flush_denormals()
@@ -100,7 +100,7 @@ def forward(h, gates, inner, w_hh, b_hn, h0, lengths, reverse, reset_after):
     restore_denormals(state)
 
 
-@jit
+@allocating
 def backward(dh, dh_last, h, gates, inner, w_hh, h0, lengths, reverse, reset_after):
     """The steps in the opposite order."""
     state = flush_denormals()

@@ -196,10 +196,9 @@ def _backward(
                     )  # fmt: skip
             elif phase == sweep + 1:
                 rows = 2 * size  # of r and z; those of n come from the cotangent of W_hn h + b_hn
-                weight_gradient(part, parts, da, 3 * size, rows, h, h0, shape, reverse, dw_hh, 0, room)
-                weight_gradient(part, parts, d_inner, size, size, h, h0, shape, reverse, dw_hh, rows, room)
-                column_sum(da, steps * batch, 3 * size, 3 * size * part // parts, 3 * size * (part + 1) // parts, db)
-                column_sum(d_inner, steps * batch, size, p0 * width, last, db_hn)
+                weight_gradient(part, parts, da, 3 * size, rows, h, h0, shape, reverse, dw_hh, 0, db, room)
+                weight_gradient(part, parts, d_inner, size, size, h, h0, shape, reverse, dw_hh, rows, db_hn, room)
+                column_sum(da, steps * batch, 3 * size, rows + p0 * width, rows + last, db)
             else:
                 gradient_phase(part, parts, phase - sweep - 2, inputs, da, room)
             finish(board, part, phase)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..reference import influence as plainly
 from .common import plain
-from .compiling import jit
+from .compiling import allocating, jit
 from .denormals import flush_denormals, restore_denormals
 from .gemm import hand_over, multiply, multiply_next
 from .pack import TOGETHER, pack_columns, padded, panel_width, panels_of
@@ -145,7 +145,7 @@ _blend = vector_loop("blend", 2, lambda v, more, c, f: c.store(v.fma(f, c.load()
 _add_scaled = vector_loop("add_scaled", 2, lambda v, c, h, f: h.store(v.fma(f, c.load(), h.load())), factors=1)
 
 
-@jit
+@allocating
 def _elman_terms(w_hh, slope, a):
     """D, and what the weights of each unit do to that unit."""
     batch, units = slope.shape

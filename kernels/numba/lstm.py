@@ -15,7 +15,7 @@ import numpy as np
 from ..reference.common import input_gradients, input_products
 from . import lstm_fast
 from .common import add_outer, add_product, ended, integers, plain, sigmoid, time
-from .compiling import jit
+from .compiling import allocating
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import fast
 from .product import matmul
@@ -62,7 +62,7 @@ def lstm_backward(
     return *input_gradients(d_xw, xs, w_ih, dx, matmul), dw_hh, dh0, dc0
 
 
-@jit
+@allocating
 def forward(h, c, gates, w_hh, h0, c0, lengths, reverse):
     """gates holds the input products, and then the gates."""
     state = flush_denormals()
@@ -86,7 +86,7 @@ def forward(h, c, gates, w_hh, h0, c0, lengths, reverse):
     restore_denormals(state)
 
 
-@jit
+@allocating
 def backward(dh, dh_last, dc_last, h, c, gates, w_hh, h0, c0, lengths, reverse):
     """The steps in the opposite order."""
     state = flush_denormals()

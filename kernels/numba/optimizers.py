@@ -14,7 +14,7 @@ from numba import carray, types
 from numba.extending import intrinsic
 
 from ..reference import optimizers as plainly
-from .compiling import inlined, jit
+from .compiling import allocating, inlined
 from .simd import vector_fold, vector_loop
 from .threads import GANG, finish, share, take
 from .workspace import empty
@@ -150,7 +150,7 @@ _adam_loop = vector_loop("adam_loop", 7, _adam_body, factors=9)
 _square_sum = vector_fold("square_sum", 1, lambda v, x: v.in_double(x.load()) * v.in_double(x.load()), double=True)
 
 
-@jit
+@allocating
 def _sgd(me, board, parts, table, sizes, numbers, started):
     lr, penalty, momentum, rest, nesterov = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
     for turn in range(parts):
@@ -173,7 +173,7 @@ def _sgd(me, board, parts, table, sizes, numbers, started):
         finish(board, part, 0)
 
 
-@jit
+@allocating
 def _adam(me, board, parts, table, sizes, numbers, scales, roots):
     for turn in range(parts):
         part = (me + turn) % parts
@@ -193,7 +193,7 @@ def _adam(me, board, parts, table, sizes, numbers, scales, roots):
         finish(board, part, 0)
 
 
-@jit
+@allocating
 def _squares(table, sizes, like):
     total = 0.0
     for k in range(sizes.size):

@@ -153,24 +153,27 @@ def product_phase(part, parts, phase, factors, bias, out, room):
     if phase % 2 == 0:
         p0, p1 = panels * part // parts, panels * (part + 1) // parts
         columns, j = min(p1 * width, n) - p0 * width, p0 * width
+        if b_by_rows and n == width:
+            return  # it is a panel as it lies
         if b_by_rows:
             pack_columns(b, k0 * n + j, n, height, columns, room[0], j * height)
         else:
             pack_rows(b, j * inner + k0, inner, height, columns, room[0], j * height)
         return
     first, last = m * part // parts, m * (part + 1) // parts
+    packed, start = (b, k0) if b_by_rows and n == width else (room[0], 0)
     for k in range(k0, k0 + height, CHUNK):
         depth = min(CHUNK, k0 + height - k)
         for top in range(first, last, ROWS):
             rows = min(ROWS, last - top)
-            _strip(part, top, rows, k, depth, k - k0, height, shape, a, a_by_rows, bias, out, room)
+            _strip(part, top, rows, k, depth, start + k - k0, height, shape, a, a_by_rows, packed, bias, out, room)
 
 
 @inlined
-def _strip(part, top, rows, k0, depth, skipped, height, shape, a, a_by_rows, bias, out, room):
+def _strip(part, top, rows, k0, depth, skipped, height, shape, a, a_by_rows, packed, bias, out, room):
     """Rows of the product, from `top` on, of one chunk of the inner index: after `skipped` rows of the panels."""
     m, inner, n = shape
-    panels_room, block_room, tail_room = room
+    block_room, tail_room = room[1:]
     width = panel_width(out)
     if a_by_rows:
         strip, strip0, by_row, by_k = a, top * inner + k0, inner, 1
@@ -189,10 +192,10 @@ def _strip(part, top, rows, k0, depth, skipped, height, shape, a, a_by_rows, bia
                 copy(bias, p * width, out, target + r * n, used)
         adding = np.intp(1 if k0 or biased else 0)
         if used == width:
-            multiply(strip, strip0, by_row, by_k, panels_room, panel, out, target, n, depth, rows, adding)
+            multiply(strip, strip0, by_row, by_k, packed, panel, out, target, n, depth, rows, adding)
             continue
         tail = part * ROWS * width
-        multiply(strip, strip0, by_row, by_k, panels_room, panel, tail_room, tail, width, depth, rows, np.intp(0))
+        multiply(strip, strip0, by_row, by_k, packed, panel, tail_room, tail, width, depth, rows, np.intp(0))
         for r in range(rows):
             for j in range(used):
                 if adding:

@@ -58,11 +58,11 @@ def weight_workspace(parts: int, padded: int) -> tuple[int, int]:
 
 
 @inlined
-def weight_gradient(part, parts, da, height, rows, h, h0, shape, reverse, out, out0, room):
+def weight_gradient(part, parts, da, height, rows, h, h0, shape, reverse, out, out0, db, room):
     """A part's share of the sum over t of da[t].T @ (state before t), into out[rows, padded] from row out0 on.
 
     da: (T, B, height), of which the first `rows` columns count.  h: (T, B, H), the states after each step.
-    h0: (B, H).  All one-dimensional.
+    h0: (B, H).  db: receives the sums of those columns.  All one-dimensional.
     """
     steps, batch, size = shape
     first, last = rows * part // parts, rows * (part + 1) // parts
@@ -73,19 +73,30 @@ def weight_gradient(part, parts, da, height, rows, h, h0, shape, reverse, out, o
         count = (steps - 1) * batch if rest else batch
         states = h if rest else h0
         target = out0 + 0 * rest  # an integer of the program: a constant would be compiled anew for each value
-        _add_rows(part, first, last, da, da_row, height, states, row, count, size, out, target, room, rest)
+        _add_rows(part, first, last, da, da_row, height, states, row, count, size, out, target, db, room, rest)
 
 
 @jit
-def _add_rows(part, first, last, da, da_row, height, h, h_row, count, size, out, out0, room, add):
-    """out[out0 + j] += the sum over `count` rows of da[row, j] h[row], for first <= j < last; = if add is 0."""
+def _add_rows(part, first, last, da, da_row, height, h, h_row, count, size, out, out0, db, room, add):
+    """out[out0 + j] += the sum over `count` rows of da[row, j] h[row], for first <= j < last; = if add is 0.
+
+    db[j] the same without h; each chunk of da comes to the cache for both.
+    """
     panels_room, block_room = room[:2]
     width, one = panel_width(h), np.intp(1)
     padded = panels_of(size, h) * width
     panels0, block0 = part * CHUNK * padded, part * CHUNK * ROWS
+    if not add:
+        for j in range(first, last):
+            db[j] = 0
     for start in range(0, count, CHUNK):
         inner = min(CHUNK, count - start)
-        pack_columns(h, (h_row + start) * size, size, inner, size, panels_room, panels0)
+        if size == width:  # it is a panel as it lies
+            panels_room, panels0 = h, (h_row + start) * size
+        else:
+            pack_columns(h, (h_row + start) * size, size, inner, size, panels_room, panels0)
+        for k in range(inner):
+            add_to(da, (da_row + start + k) * height + first, db, first, last - first)
         for top in range(first, last, ROWS):
             rows = min(ROWS, last - top)
             if height > NARROW:

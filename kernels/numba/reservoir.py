@@ -9,7 +9,7 @@ import numpy as np
 
 from . import reservoir_fast
 from .common import add_product, ended, integers, overwritten, plain, sigmoid, time
-from .compiling import jit
+from .compiling import allocating, jit
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import fast
 from .reservoir_fast import IDENTITY, RELU, SIGMOID, TANH
@@ -57,7 +57,7 @@ def _dense(indptr: Any, indices: Any, data: Any) -> Any:
     return w
 
 
-@jit
+@allocating
 def _full(h, w, h0, leak, lengths, reverse, kind, leaky):
     """h holds the input products, and then the states. w: (N, N)."""
     state = flush_denormals()

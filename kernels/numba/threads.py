@@ -113,7 +113,7 @@ class Gang:
             worked = thread_time()
             launch(self._mail, self._call(parts), address, board, *arguments)
             now, worked = perf_counter(), thread_time() - worked
-            taken, waited = map(int, board[-2:])
+            taken, waited = board[-2:].tolist()
             away = max(0.0, now - begun - worked) if EXACT else 0.0  # another process had this thread's core
             lost = away + (now - begun) * waited / max(1, taken)
             self._judge(now, now - begun, lost - ROUSING if self._roused else lost, lockstep)
@@ -155,18 +155,25 @@ _addresses: dict[Any, int] = {}
 
 def _address(kernel: Any, board: Any, arguments: tuple[Any, ...]) -> int:
     """The machine code of a kernel for arguments of these kinds; compiled if there is none."""
-    key = (kernel, *[x.dtype if x.__class__ is np.ndarray else _kind(x) for x in arguments])
+    key = kernel, _kinds(arguments)
     found = _addresses.get(key)
     if found is None:
         found = _addresses[key] = address_of(kernel, 0, board, *arguments)
     return found
 
 
-def _kind(x: Any) -> Any:
+def _kinds(arguments: tuple[Any, ...], array: Any = np.ndarray) -> tuple[Any, ...]:
     """What decides the machine code: of an array its dtype, since all are contiguous; of a tuple what is in it."""
-    if isinstance(x, tuple):
-        return (x.__class__, *map(_kind, x))
-    return x.dtype if x.__class__ is np.ndarray else x.__class__
+    kinds = []
+    for x in arguments:
+        kind = x.__class__
+        if kind is array:
+            kinds.append(x.dtype)
+        elif kind is int or kind is bool or not isinstance(x, tuple):
+            kinds.append(kind)
+        else:
+            kinds.append((kind, _kinds(x)))
+    return tuple(kinds)
 
 
 class _Helper:

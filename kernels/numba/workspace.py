@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import math
 import os
 import threading
@@ -27,42 +29,54 @@ def _kept() -> int:
 
 
 KEPT = _kept()
-_free: dict[int, list[Any]] = {}
+_free: dict[int, list[tuple[Any, int]]] = {}  # memory by its size, each with the bytes up to its first cache line
 _held = 0
 _lock = threading.Lock()
 
 
 class _Block:
-    """Memory that goes back to the pool when the last array on it is gone."""
+    """Memory that goes back to the pool when the last array on it is gone: it is their base, and no array itself."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: Any, size: int) -> None:
-        global _held
-        step = 1 << max(12, size.bit_length() - STEPS)
-        size = -(-size // step) * step
-        with _lock:
-            waiting = _free.get(size)
-            self._memory = waiting.pop() if waiting else None
-            if self._memory is not None:
-                _held -= size
-        if self._memory is None:
-            self._memory = np.empty(size + ALIGNMENT, dtype=np.uint8)
-        self._size = size
-        address = -(-self._memory.ctypes.data // ALIGNMENT) * ALIGNMENT
-        self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "data": (address, False), "version": 3}
+    waiting: tuple[Any, int]  # what goes back
 
     def __del__(self) -> None:
         global _held
-        # a collection may run this inside the lock above: then the memory is simply freed
+        # a collection may run this inside the lock below: then the memory is simply freed
         if _lock.acquire(blocking=False):
             try:
-                if _held + self._size > KEPT:  # sizes change: what waits is not wanted any more
+                size = self.waiting[0].nbytes
+                if _held + size > KEPT:  # sizes change: what waits is not wanted any more
                     _free.clear()
                     _held = 0
-                if self._size <= KEPT:
-                    _free.setdefault(self._size, []).append(self._memory)
-                    _held += self._size
+                if size <= KEPT:
+                    _free.setdefault(size, []).append(self.waiting)
+                    _held += size
             finally:
                 _lock.release()
+
+
+@functools.cache  # there are few sizes
+def _block_of(size: int) -> Any:
+    """A block as NumPy takes memory from: a type of `ctypes`, which has its size."""
+    return type("_Block", (_Block, ctypes.c_ubyte * size), {})
+
+
+def _block(size: int) -> Any:
+    """At least so many bytes, from a cache line on."""
+    global _held
+    step = 1 << max(12, size.bit_length() - STEPS)
+    size = -(-size // step) * step + ALIGNMENT
+    with _lock:
+        free = _free.get(size)
+        found = free.pop() if free else None
+        if found is not None:
+            _held -= size
+    if found is None:
+        memory = np.empty(size, dtype=np.uint8)
+        found = memory, -memory.ctypes.data % ALIGNMENT
+    block = _block_of(size - ALIGNMENT).from_buffer(*found)
+    block.waiting = found
+    return block
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -70,7 +84,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     if not isinstance(dtype, np.dtype):
         dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    return np.asarray(_Block(shape, dtype, size)) if size >= POOLED else np.empty(shape, dtype)
+    return np.ndarray(shape, dtype, _block(size)) if size >= POOLED else np.empty(shape, dtype)
 
 
 def aligned(size: int, dtype: Any) -> Any:

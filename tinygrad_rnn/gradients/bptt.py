@@ -218,8 +218,8 @@ def tape_bytes(tape: Tape, parameters: list[Any]) -> int:
     for entry in tape:
         results = entry.result if isinstance(entry.result, tuple) else (entry.result,)
         for array in (*entry.values, *results):
-            base = getattr(array, "base", None)
-            owner = array if base is None else base
+            base: Any = getattr(array, "base", None)
+            owner = base if hasattr(base, "nbytes") else array  # memory of a pool is no array
             if hasattr(owner, "nbytes"):
                 held.setdefault(id(owner), owner.nbytes)
     return sum(held.values())

@@ -5,6 +5,7 @@ Every layer and direction is one record on the tape (`ops.sequence`); ``fused=Fa
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -139,7 +140,7 @@ class Recurrent(Module):
         self, xs: Tensor, start: tuple[Tensor, ...], suffix: str, lengths: Any, reverse: bool, fused: bool
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """One layer in one direction from a state: outputs, and the parts of the state at the end, each (1, B, H)."""
-        weights = [getattr(self, f"{name}_{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        weights = [getattr(self, name) for name in _weight_names(suffix)]
         if fused:
             ys, *last = self._sequence(xs, *start, *weights, lengths=lengths, reverse=reverse)
             return ys, tuple(last)
@@ -197,6 +198,11 @@ class Recurrent(Module):
         flags = ("batch_first", "bidirectional", "learned_initial_state")
         words += [f"{name}=True" for name in flags if getattr(self, name)]
         return ", ".join(words)
+
+
+@functools.cache
+def _weight_names(suffix: str) -> tuple[str, ...]:
+    return tuple(f"{name}_{suffix}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
 
 
 _ARGUMENTS = """

@@ -35,11 +35,12 @@ def check_sequence(xs: Any) -> Tensor:
     xs = xs if isinstance(xs, Tensor) else asarray(xs)
     if xs.ndim < 2:
         raise ShapeError(f"a sequence expects xs of shape (T, B, I); got {xs.shape}        at {user_line()}")
-    for axis, (letter, name) in enumerate((("T", "time step"), ("B", "lane"))):
-        if xs.shape[axis] == 0:
-            raise DataError(
-                f"a sequence needs at least one {name}; xs has shape {xs.shape}, {letter} = 0        at {user_line()}"
-            )
+    steps, batch, *_ = xs.shape
+    if steps == 0 or batch == 0:
+        name, letter = ("time step", "T") if steps == 0 else ("lane", "B")
+        raise DataError(
+            f"a sequence needs at least one {name}; xs has shape {xs.shape}, {letter} = 0        at {user_line()}"
+        )
     return xs
 
 
