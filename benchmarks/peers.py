@@ -196,9 +196,9 @@ def _inside(step: Callable[[], Any], seconds: float) -> float:
 
     run, spent = GANG.run, [0.0]
 
-    def timed(*arguments: Any) -> None:
+    def timed(*arguments: Any, **options: Any) -> None:
         begun = time.perf_counter()
-        run(*arguments)
+        run(*arguments, **options)
         spent[0] += time.perf_counter() - begun
 
     shares = []

@@ -223,6 +223,9 @@ def _seed(tape: Tape, target: Tensor, cotangent: Any) -> Any:
 
 def _converted(given: Any, like: Tensor, what: str) -> Tensor:
     made = given if isinstance(given, Tensor) else asarray(np.array(given, dtype=like.dtype), backend=like.backend)
+    found, wanted = made._value, like._value
+    if made._backend is like._backend and found.shape == wanted.shape and found.dtype == wanted.dtype:
+        return made
     if made.backend != like.backend:
         raise BackendMismatchError(
             f'the {what} is a "{made.backend}" tensor for a "{like.backend}" tensor; move it: .to("{like.backend}")'

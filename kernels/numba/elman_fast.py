@@ -26,7 +26,9 @@ def forward(xs: Any, w_ih: Any, bias: Any, w_hh: Any, h0: Any, lengths: Any, rev
     parts, inputs, bias, sizes = products_with(xs, w_ih, bias, h, cut)
     packed, sums, *room = scratch(h.dtype, size * columns, batch * columns, *sizes)
     arrays = *flat(h, w_hh, h0), bias, packed, sums, tuple(room)
-    GANG.run(_forward, parts, cut.by_units, parts, *cut, h.shape, reverse, squash, inputs, *arrays, lengths)
+    GANG.run(
+        _forward, parts, cut.by_units, parts, *cut, h.shape, reverse, squash, inputs, *arrays, lengths, kind=h.dtype
+    )
     return h
 
 
@@ -53,7 +55,9 @@ def backward(
     packed, sums, d_xw, *room = scratch(h.dtype, size * columns, batch * columns, h.size, *sizes)
     sums[:] = 0
     arrays = *flat(dh, h, w_hh, h0), d_xw, db, *flat(dw_hh, carry), packed, sums, tuple(room)
-    GANG.run(_backward, parts, cut.by_units, parts, *cut, h.shape, reverse, squash, inputs, *arrays, lengths)
+    GANG.run(
+        _backward, parts, cut.by_units, parts, *cut, h.shape, reverse, squash, inputs, *arrays, lengths, kind=h.dtype
+    )
     return dw_ih, db, trimmed(dw_hh, size), carry
 
 

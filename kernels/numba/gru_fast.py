@@ -32,7 +32,7 @@ def forward(
     parts, inputs, bias, sizes = products_with(xs, w_ih, bias, gates, cut)
     packed, sums, *room = scratch(h.dtype, size * columns, batch * columns, *sizes)
     arrays = *flat(h, gates, inner, w_hh, b_hn, h0), bias, packed, sums, tuple(room)
-    GANG.run(_forward, parts, cut.by_units, parts, *cut, h.shape, reverse, inputs, *arrays, lengths)
+    GANG.run(_forward, parts, cut.by_units, parts, *cut, h.shape, reverse, inputs, *arrays, lengths, kind=h.dtype)
     return h, gates, inner
 
 
@@ -63,7 +63,7 @@ def backward(
     sums[:] = 0
     given, results = flat(dh, h, gates, inner, w_hh, h0), (d_xw, d_inner, db, db_hn, *flat(dw_hh, carry))
     arrays = *given, *results, packed, sums, tuple(room)
-    GANG.run(_backward, parts, cut.by_units, parts, *cut, h.shape, reverse, inputs, *arrays, lengths)
+    GANG.run(_backward, parts, cut.by_units, parts, *cut, h.shape, reverse, inputs, *arrays, lengths, kind=h.dtype)
     return dw_ih, db, trimmed(dw_hh, size), db_hn, carry
 
 

@@ -33,7 +33,7 @@ def forward(
     parts, inputs, bias, sizes = products_with(xs, w_ih, bias, gates, cut)
     packed, sums, *room = scratch(h.dtype, size * columns, batch * columns, *sizes)
     arrays = *flat(h, c, gates, w_hh, h0, c0), bias, packed, sums, tuple(room)
-    GANG.run(_forward, parts, cut.by_units, parts, *cut, h.shape, reverse, inputs, *arrays, lengths)
+    GANG.run(_forward, parts, cut.by_units, parts, *cut, h.shape, reverse, inputs, *arrays, lengths, kind=h.dtype)
     return h, c, gates
 
 
@@ -64,7 +64,7 @@ def backward(
     sums[:] = 0
     given, results = flat(dh, h, c, gates, w_hh, h0, c0), (d_xw, db, *flat(dw_hh, dh_carry, dc_carry))
     arrays = *given, *results, packed, sums, tuple(room)
-    GANG.run(_backward, parts, cut.by_units, parts, *cut, h.shape, reverse, inputs, *arrays, lengths)
+    GANG.run(_backward, parts, cut.by_units, parts, *cut, h.shape, reverse, inputs, *arrays, lengths, kind=h.dtype)
     return dw_ih, db, trimmed(dw_hh, size), dh_carry, dc_carry
 
 

@@ -98,10 +98,11 @@ class Gang:
         self._alone_for = 0.0
         self._roused = False  # whether a helper slept, or was not there yet, when they were called last
 
-    def run(self, kernel: Callable[..., Any], parts: int, lockstep: bool, *arguments: Any) -> None:
+    def run(self, kernel: Callable[..., Any], parts: int, lockstep: bool, *arguments: Any, kind: Any = None) -> None:
         """Run ``kernel(me, board, *arguments)`` on up to `parts` threads; done when every part is.
 
         lockstep: whether the kernel's phases are so short that a thread that stalls holds up the others.
+        kind: what decides the types of all arguments, if something does, so that they need not be looked at.
         """
         board = _blank_board(parts).copy()
         begun = perf_counter()
@@ -109,22 +110,24 @@ class Gang:
             kernel(0, board, *arguments)
             return
         try:
-            address = _address(kernel, board, arguments)
+            address = _address(kernel, board, arguments, kind)
             worked = thread_time()
             launch(self._mail, self._call(parts), address, board, *arguments)
             now, worked = perf_counter(), thread_time() - worked
             taken, waited = board[-2:].tolist()
             away = max(0.0, now - begun - worked) if EXACT else 0.0  # another process had this thread's core
             lost = away + (now - begun) * waited / max(1, taken)
-            self._judge(now, now - begun, lost - ROUSING if self._roused else lost, lockstep)
+            if self._roused:
+                lost -= ROUSING
+            if lost <= (now - begun) * (LOST_IN_STEP if lockstep else LOST):
+                self._alone_for *= FORGOTTEN
+            else:
+                self._stalled(now, lost)
         finally:
             self._busy.release()
 
-    def _judge(self, now: float, taken: float, lost: float, lockstep: bool) -> None:
-        """Run on one thread for a while after a kernel that lost much of its time to waiting, for whatever reason."""
-        if lost <= taken * (LOST_IN_STEP if lockstep else LOST):
-            self._alone_for *= FORGOTTEN
-            return
+    def _stalled(self, now: float, lost: float) -> None:
+        """Run on one thread for a while, after a kernel that lost much of its time to waiting, for whatever reason."""
         self._alone_for = min(LONGEST, max(2 * self._alone_for, ALONE * lost))
         self._alone_until = now + self._alone_for
 
@@ -153,9 +156,9 @@ def _blank_board(parts: int) -> Any:
 _addresses: dict[Any, int] = {}
 
 
-def _address(kernel: Any, board: Any, arguments: tuple[Any, ...]) -> int:
+def _address(kernel: Any, board: Any, arguments: tuple[Any, ...], kind: Any) -> int:
     """The machine code of a kernel for arguments of these kinds; compiled if there is none."""
-    key = kernel, _kinds(arguments)
+    key = kernel, _kinds(arguments) if kind is None else kind
     found = _addresses.get(key)
     if found is None:
         found = _addresses[key] = address_of(kernel, 0, board, *arguments)

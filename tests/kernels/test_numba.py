@@ -291,7 +291,7 @@ def _late(me, board, parts, given, taken):
 
 def test_a_helper_that_comes_late_finds_its_arrays_alive(monkeypatch):
     gang = threads.Gang()
-    monkeypatch.setattr(gang, "_judge", lambda *_: None)  # on a busy machine too, it is to be called
+    monkeypatch.setattr(gang, "_stalled", lambda *_: None)  # on a busy machine too, it is to be called
     taken = np.zeros(1, dtype=np.int64)
     for k in range(20_000):
         if taken[0] >= 20 * 200_000:

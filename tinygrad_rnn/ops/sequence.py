@@ -7,7 +7,7 @@ forward mode, is `rnn.scan` with the step functions below: the equations, writte
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from ..errors import DTypeError, ShapeError
@@ -197,24 +197,25 @@ class _Stretch(NamedTuple):
     before: int | None  # the step that ran before them, None for the start
     lengths: Any  # what remains of them at the first of these steps
 
-    def of(self, *arrays: Any) -> list[Any]:
+    def of(self, *arrays: Any) -> tuple[Any, ...]:
         """The part of each that belongs to these steps."""
         if self.steps is None:
-            return list(arrays)
-        return [None if array is None else array[self.steps] for array in arrays]
+            return arrays
+        return tuple([None if array is None else array[self.steps] for array in arrays])
 
 
-def _stretches(products: Any, lengths: Any, reverse: bool) -> Iterator[_Stretch]:
+def _stretches(products: Any, lengths: Any, reverse: bool) -> Iterable[_Stretch]:
     """Cut time into stretches, the one that ran last first.
 
     A kernel sweeps back over a stretch as it would over a whole sequence. What it hands on is one state, so the
     cotangents of the input products need not exist for all steps at once.
     """
-    steps = len(products)
     if products.nbytes <= STRETCH:
-        yield _Stretch(None, None, lengths)
-        return
-    count = max(1, STRETCH * steps // products.nbytes)
+        return (_Stretch(None, None, lengths),)
+    return _cut(len(products), max(1, STRETCH * len(products) // products.nbytes), lengths, reverse)
+
+
+def _cut(steps: int, count: int, lengths: Any, reverse: bool) -> Iterator[_Stretch]:
     if reverse:
         for first in range(0, steps, count):
             last = min(first + count, steps)
