@@ -33,10 +33,10 @@ def split(steps: int, batch: int, size: int, gates: int) -> Split:
     """
     threads = thread_count()
     work = steps * batch * gates * size * size  # multiply-adds; a thread that has slept needs 0.1 ms to begin
-    if threads == 1 or work < 2_000_000:
+    if threads == 1 or work < 1_000_000:
         return Split(1, False)
     if batch >= 8 and size < 512:
         return Split(min(threads, batch // 4), False)
-    if batch * gates * size * size >= 60_000:
+    if batch * gates * size * size >= 16_000:
         return Split(min(threads, 4, size // 32), True) if size >= 64 else Split(1, False)
     return Split(1, False)
