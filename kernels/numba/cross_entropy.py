@@ -42,7 +42,7 @@ def _rows(me, board, parts, x, classes, targets, loss, slopes):
     rows = loss.size
     for turn in range(parts):
         part = (me + turn) % parts
-        if not take(board, part, 0, turn, False):
+        if not take(board, part, 0, turn):
             continue
         for n in range(rows * part // parts, rows * (part + 1) // parts):
             start = n * classes

@@ -109,7 +109,7 @@ def _forward(
     for phase in range(before + (steps if by_units else 1)):
         for turn in range(parts):
             part = (me + turn) % parts
-            if not take(board, part, phase, turn, by_units):
+            if not take(board, part, phase, turn):
                 continue
             if phase == 0:
                 p0, p1 = cut_panels(part, parts, True, panels)
@@ -182,7 +182,7 @@ def _backward(
     for phase in range(1 + sweep + 1 + gradient_phases(inputs)):
         for turn in range(parts):
             part = (me + turn) % parts
-            if not take(board, part, phase, turn, by_units):
+            if not take(board, part, phase, turn):
                 continue
             p0, p1 = cut_panels(part, parts, True, panels)
             last = min(p1 * width, size)

@@ -170,7 +170,7 @@ def _dense(me, board, parts, shape, influence, d, panel, tail):
     groups = -(-panels_of(size, influence) // TOGETHER)
     for turn in range(parts):
         part = (me + turn) % parts
-        if not take(board, part, 0, turn, False):
+        if not take(board, part, 0, turn):
             continue
         own = part * units * width * TOGETHER
         for s in range(lanes * groups * part // parts, lanes * groups * (part + 1) // parts):
@@ -229,7 +229,7 @@ def _panels(me, board, parts, shape, influence, d, step, reach, a, q, gradient, 
     size = step.size // lanes
     for turn in range(parts):
         part = (me + turn) % parts
-        if not take(board, part, 0, turn, False):
+        if not take(board, part, 0, turn):
             continue
         own = part * units * width
         for s in range(panels * part // parts, panels * (part + 1) // parts):
@@ -255,7 +255,7 @@ def _lstm(me, board, parts, shape, influence, d, d_o, keep, through, step, q, gr
     half = lanes * panels * units * width
     for turn in range(parts):
         part = (me + turn) % parts
-        if not take(board, part, 0, turn, False):
+        if not take(board, part, 0, turn):
             continue
         own = part * units * width
         for s in range(panels * part // parts, panels * (part + 1) // parts):

@@ -51,7 +51,7 @@ def _forward(me, board, parts, x, y, scale, size, eps):
     count = x.dtype.type(size)
     for turn in range(parts):
         part = (me + turn) % parts
-        if not take(board, part, 0, turn, False):
+        if not take(board, part, 0, turn):
             continue
         for n in range(rows * part // parts, rows * (part + 1) // parts):
             start = n * size
@@ -68,7 +68,7 @@ def _backward(me, board, parts, dy, y, scale, dx, size):
     count = y.dtype.type(size)
     for turn in range(parts):
         part = (me + turn) % parts
-        if not take(board, part, 0, turn, False):
+        if not take(board, part, 0, turn):
             continue
         for n in range(rows * part // parts, rows * (part + 1) // parts):
             start = n * size

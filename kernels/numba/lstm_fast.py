@@ -115,7 +115,7 @@ def _forward(
     for phase in range(before + (steps if by_units else 1)):
         for turn in range(parts):
             part = (me + turn) % parts
-            if not take(board, part, phase, turn, by_units):
+            if not take(board, part, phase, turn):
                 continue
             if phase == 0:
                 p0, p1 = cut_panels(part, parts, True, panels)
@@ -189,7 +189,7 @@ def _backward(
     for phase in range(1 + sweep + 1 + gradient_phases(inputs)):
         for turn in range(parts):
             part = (me + turn) % parts
-            if not take(board, part, phase, turn, by_units):
+            if not take(board, part, phase, turn):
                 continue
             if phase == 0:
                 p0, p1 = cut_panels(part, parts, True, panels)

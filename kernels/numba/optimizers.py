@@ -155,7 +155,7 @@ def _sgd(me, board, parts, table, sizes, numbers, started):
     lr, penalty, momentum, rest, nesterov = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
     for turn in range(parts):
         part = (me + turn) % parts
-        if not take(board, part, 0, turn, False):
+        if not take(board, part, 0, turn):
             continue
         for k in range(sizes.size):
             size = sizes[k]
@@ -177,7 +177,7 @@ def _sgd(me, board, parts, table, sizes, numbers, started):
 def _adam(me, board, parts, table, sizes, numbers, scales, roots):
     for turn in range(parts):
         part = (me + turn) % parts
-        if not take(board, part, 0, turn, False):
+        if not take(board, part, 0, turn):
             continue
         for k in range(sizes.size):
             size = sizes[k]

@@ -8,7 +8,7 @@ them on the caller's thread.
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -60,37 +60,20 @@ def matmul(a: Any, b: Any, /, out: Any = None) -> Any:
     return out
 
 
-class Factors(NamedTuple):
-    """The matrices of a product, a (M, K) and b (K, N), as the kernels take them."""
-
-    shape: tuple[int, int, int]  # M, K, N
-    deep: int  # rows of b that are packed at a time
-    a: Any  # each as one row in memory, and 1 if it lies there row by row, 0 if column by column: one type of number
-    a_by_rows: int
-    b: Any
-    b_by_rows: int
-
-
 def multiply_rows(a: Any, b: Any, out: Any) -> None:
     """out (M N,) = a @ b for matrices of one floating dtype, neither of which shares memory with it."""
     (m, inner), n = a.shape, b.shape[1]
-    if m >= FEW_ROWS:
-        multiply_into((m, inner, n), *_row(a), *_row(b), NOTHING[a.dtype], out)
+    shape = m, inner, n
+    b_row, b_by_rows = _row(b)
+    if m < FEW_ROWS:
+        parts = min(thread_count(), -(-n // STRIP)) if m * inner * n >= SMALL else 1
+        run = _few_rows if b_by_rows else _few_rows_turned
+        GANG.run(run, parts, False, parts, shape, plain(a).ravel(), b_row, out)
         return
-    b, b_by_rows = _row(b)
-    parts = min(thread_count(), -(-n // STRIP)) if m * inner * n >= SMALL else 1
-    run = _few_rows if b_by_rows else _few_rows_turned
-    GANG.run(run, parts, False, parts, (m, inner, n), plain(a).ravel(), b, out)
-
-
-def multiply_into(
-    shape: tuple[int, int, int], a: Any, a_by_rows: int, b: Any, b_by_rows: int, bias: Any, out: Any
-) -> None:
-    """out = a b + bias, with M of at least FEW_ROWS; the arguments as in `Factors` and `product_phase`."""
     parts = shared_by(shape)
     deep, sizes = packing(shape, parts, a.itemsize)
-    given = shape, deep, a, a_by_rows, b, b_by_rows
-    GANG.run(_product, parts, False, parts, given, bias, out, scratch(a.dtype, *sizes))
+    factors = shape, deep, *_row(a), b_row, b_by_rows
+    GANG.run(_product, parts, False, parts, factors, NOTHING[a.dtype], out, scratch(a.dtype, *sizes))
 
 
 NOTHING = {np.dtype(kind): np.empty(0, kind) for kind in ("float32", "float64")}  # where there is no bias
@@ -116,7 +99,7 @@ def packing(shape: tuple[int, int, int], parts: int, itemsize: int) -> tuple[int
 
 
 def _row(matrix: Any) -> tuple[Any, int]:
-    """The matrix as one row in memory, and whether it lies there row by row, as in `Factors`."""
+    """The matrix as one row in memory, and 1 if it lies there row by row, 0 if column by column."""
     if matrix.flags.f_contiguous and not matrix.flags.c_contiguous:
         return plain(matrix.T).ravel(), 0
     return plain(matrix).ravel(), 1
@@ -127,7 +110,7 @@ def _product(me, board, parts, factors, bias, out, room):
     for phase in range(product_phases(factors)):
         for turn in range(parts):
             part = (me + turn) % parts
-            if take(board, part, phase, turn, False):
+            if take(board, part, phase, turn):
                 product_phase(part, parts, phase, factors, bias, out, room)
                 finish(board, part, phase)
 
@@ -140,9 +123,11 @@ def product_phases(factors):
 
 @jit
 def product_phase(part, parts, phase, factors, bias, out, room):
-    """A part of a phase of out = a b + bias.
+    """A part of a phase of out = a b + bias, of a (M, K) and b (K, N).
 
-    factors: as in `Factors`.  bias: (N,), or empty for none.  room: of the sizes of `packing`, or larger.
+    factors: (M, K, N); how many rows of b are packed at a time; a and b, each as one row in memory and a number, 1 if
+    it lies there row by row, 0 if column by column.
+    bias: (N,), or empty for none.  out: (M N,).  room: of the sizes of `packing`, or larger.
     """
     shape, deep, a, a_by_rows, b, b_by_rows = factors
     m, inner, n = shape
@@ -222,7 +207,7 @@ def _few_rows(me, board, parts, shape, a, b, out):
     strips = -(-n // STRIP)
     for turn in range(parts):
         part = (me + turn) % parts
-        if not take(board, part, 0, turn, False):
+        if not take(board, part, 0, turn):
             continue
         for j in range(strips * part // parts * STRIP, min(strips * (part + 1) // parts * STRIP, n), STRIP):
             used = min(STRIP, n - j)
@@ -253,7 +238,7 @@ def _few_rows_turned(me, board, parts, shape, a, b, out):
     m, inner, n = shape
     for turn in range(parts):
         part = (me + turn) % parts
-        if not take(board, part, 0, turn, False):
+        if not take(board, part, 0, turn):
             continue
         for j in range(n * part // parts, n * (part + 1) // parts):
             for r in range(m):

@@ -86,7 +86,7 @@ def _dense(me, board, parts, by_units, shape, reverse, kind, leaky, h, w, h0, le
     for phase in range(1 + (steps if by_units else 1)):
         for turn in range(parts):
             part = (me + turn) % parts
-            if not take(board, part, phase, turn, by_units):
+            if not take(board, part, phase, turn):
                 continue
             if phase == 0:
                 p0, p1 = cut_panels(part, parts, True, panels)
@@ -141,7 +141,7 @@ def _ring(me, board, parts, by_units, shape, reverse, kind, leaky, h, w, h0, lea
     for phase in range(steps if by_units else 1):
         for turn in range(parts):
             part = (me + turn) % parts
-            if not take(board, part, phase, turn, by_units):
+            if not take(board, part, phase, turn):
                 continue
             b0, b1 = cut_lanes(part, parts, by_units, batch)
             first, last = cut_panels(part, parts, by_units, size)
@@ -226,7 +226,7 @@ def _sparse_lane(
     for phase in range(1 + (steps if by_units else 1)):
         for turn in range(parts):
             part = (me + turn) % parts
-            if not take(board, part, phase, turn, by_units):
+            if not take(board, part, phase, turn):
                 continue
             first, last = matrix.cuts[part], matrix.cuts[part + 1]
             if phase == 0:
@@ -268,7 +268,7 @@ def _sparse_lanes(
     for phase in range(1 + (steps if by_units else 1)):
         for turn in range(parts):
             part = (me + turn) % parts
-            if not take(board, part, phase, turn, by_units):
+            if not take(board, part, phase, turn):
                 continue
             v0, v1 = cut_lanes(part, parts, by_units, ld // width)
             first, last = (matrix.cuts[part], matrix.cuts[part + 1]) if by_units else (0, size)

@@ -40,11 +40,11 @@ FORGOTTEN = 0.9  # what each kernel without a stall leaves of it
 
 
 @jit
-def take(board, part, phase, turn, lockstep):
+def take(board, part, phase, turn):
     """Whether the caller shall do this part of this phase now; if not, the part is done by the time of the return.
 
     board: for each part three lines: the last phase claimed, the last phase done, and whether its thread is there;
-    at the end what `launch` says.  turn: 0 for the caller's own part.  lockstep: whether phases are short.
+    at the end what `launch` says.  turn: 0 for the caller's own part.
     """
     claimed, done, there = 3 * part * LINE, (3 * part + 1) * LINE, (3 * part + 2) * LINE
     if (turn == 0 or load_acquire(board, there) == 0) and compare_and_set(board, claimed, phase - 1, phase):

@@ -229,7 +229,7 @@ def _count(me, board, parts, phases, done):
     for phase in range(phases):
         for turn in range(parts):
             part = (me + turn) % parts
-            if threads.take(board, part, phase, turn, True):
+            if threads.take(board, part, phase, turn):
                 done[part, phase] += 1
                 threads.finish(board, part, phase)
 
@@ -259,7 +259,7 @@ def test_a_kernel_that_is_done_holds_none_of_its_arguments():
 @jit
 def _first(me, board, parts, pair, found):
     for part in range(parts):
-        if me == 0 and threads.take(board, part, 0, part, False):
+        if me == 0 and threads.take(board, part, 0, part):
             found[part] = pair[0][0] + pair[1][0]
             threads.finish(board, part, 0)
 
@@ -285,7 +285,7 @@ def _late(me, board, parts, given, taken):
     while threads.ticks() - begun < 300_000:  # 0.1 ms, for thread 1 to come
         pass
     for part in range(parts):
-        if me == 0 and threads.take(board, part, 0, part, False):
+        if me == 0 and threads.take(board, part, 0, part):
             threads.finish(board, part, 0)
 
 
