@@ -11,7 +11,7 @@ from .common import ended, time
 from .compiling import inlined, jit
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import split
-from .inputs import gradient_phase, gradient_phases, gradients_with, products_with
+from .inputs import gradient_phase, gradient_phases, gradients_apart, gradients_with, joined, products_with
 from .pack import pack_columns, pack_rows, padded, panel_width, panels_of
 from .product import product_phase, product_phases
 from .recurrence import column_sum, cut_lanes, cut_panels, flat, products, trimmed, weight_gradient
@@ -61,9 +61,14 @@ def backward(
         h.dtype, 3 * size * columns, batch * columns, gates.size, h.size, *sizes
     )
     sums[:] = 0
+    apart = not joined(cut, xs, w_ih)
+    if apart:
+        d_xw = empty((gates.size,), h.dtype)
     given, results = flat(dh, h, gates, inner, w_hh, h0), (d_xw, d_inner, db, db_hn, *flat(dw_hh, carry))
     arrays = *given, *results, packed, sums, tuple(room)
     GANG.run(_backward, parts, cut.by_units, parts, *cut, h.shape, reverse, inputs, *arrays, lengths, kind=h.dtype)
+    if apart:
+        gradients_apart(d_xw, xs, w_ih, dx, dw_ih)
     return dw_ih, db, trimmed(dw_hh, size), db_hn, carry
 
 

@@ -20,12 +20,12 @@ from .recurrence import weight_workspace
 def products_with(xs: Any, w_ih: Any, bias: Any, out: Any, cut: Split) -> tuple[int, Any, Any, tuple[int, int, int]]:
     """What a kernel needs to write W_ih x + bias, for all steps, to `out` (T, B, N).
 
-    Returns the number of parts; the matrices as `product_phase` takes them, empty if there are so few rows that they
-    have been written here; the bias; and the sizes of the kernel's room.
+    Returns the number of parts; the matrices as `product_phase` takes them, empty where they have been written here:
+    if there are few rows, no inputs at all, or more threads for them; the bias; and the sizes of the kernel's room.
     """
     shape = len(xs) * xs.shape[1], xs.shape[2], len(w_ih)
     nothing = NOTHING[xs.dtype]
-    if shape[0] < FEW_ROWS:
+    if shape[0] < FEW_ROWS or shape[1] == 0 or not joined(cut, xs, w_ih):
         out[...] = common.input_products(xs, w_ih, bias, matmul)
         return cut.parts, ((0, 0, 0), 1, nothing, 1, nothing, 0), nothing, (0, 0, 0)
     parts = _parts(cut, shape)
@@ -38,13 +38,35 @@ def gradients_with(
 ) -> tuple[int, Any, tuple[int, int, int]]:
     """What a kernel needs for the gradients of the input products, beside that of W_hh, of so many padded columns.
 
-    dx: (T, B, I), or None.  Returns the number of parts, what `gradient_phase` takes, and the sizes of the room.
+    dx: (T, B, I), or None.  Returns the number of parts, what `gradient_phase` takes, and the sizes of the room. If the
+    products are not `joined`, they are left to `gradients_apart`.
     """
+    if not joined(cut, xs, w_ih):
+        nothing = NOTHING[xs.dtype]
+        given = (0, 0, 0), 1, 1, nothing, nothing, nothing, nothing
+        return cut.parts, given, (*weight_workspace(cut.parts, columns), 0)
     (outputs, inputs), rows = w_ih.shape, len(xs) * xs.shape[1]
     parts = _parts(cut, (rows, inputs, outputs))
     deep_x, deep_w, sizes = _gradient_room(rows, inputs, outputs, columns, parts, xs.itemsize)
     arrays = xs.ravel(), w_ih.ravel(), NOTHING[xs.dtype] if dx is None else dx.ravel(), dw_ih.ravel()
     return parts, ((rows, inputs, outputs), deep_x, deep_w, *arrays), sizes
+
+
+def gradients_apart(d_xw: Any, xs: Any, w_ih: Any, dx: Any, dw_ih: Any) -> None:
+    """Write the gradients of the input products to dx, if it is wanted, and dw_ih, in kernels of their own.
+
+    d_xw: (T B N,), no scratch memory, which these kernels need.
+    """
+    flat = d_xw.reshape(-1, len(w_ih))
+    rows = xs.reshape(len(flat), -1)
+    if dx is not None:
+        matmul(flat, w_ih, out=dx.reshape(rows.shape))
+    matmul(flat.T, rows, out=dw_ih)
+
+
+def joined(cut: Split, xs: Any, w_ih: Any) -> bool:
+    """Whether the products run inside: not where more threads share them than a recurrence in lockstep takes."""
+    return not cut.by_units or shared_by((len(xs) * xs.shape[1], xs.shape[2], len(w_ih))) <= cut.parts
 
 
 def _parts(cut: Split, shape: tuple[int, int, int]) -> int:

@@ -12,7 +12,7 @@ from .common import ended, time
 from .compiling import inlined, jit
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import split
-from .inputs import gradient_phase, gradient_phases, gradients_with, products_with
+from .inputs import gradient_phase, gradient_phases, gradients_apart, gradients_with, joined, products_with
 from .pack import pack_columns, pack_rows, padded, panel_width, panels_of
 from .product import product_phase, product_phases
 from .recurrence import cut_lanes, cut_panels, flat, products, trimmed, weight_gradient
@@ -62,9 +62,14 @@ def backward(
     parts, inputs, sizes = gradients_with(xs, w_ih, dx, dw_ih, cut, columns)
     packed, sums, d_xw, *room = scratch(h.dtype, 4 * size * columns, batch * columns, gates.size, *sizes)
     sums[:] = 0
+    apart = not joined(cut, xs, w_ih)
+    if apart:
+        d_xw = empty((gates.size,), h.dtype)
     given, results = flat(dh, h, c, gates, w_hh, h0, c0), (d_xw, db, *flat(dw_hh, dh_carry, dc_carry))
     arrays = *given, *results, packed, sums, tuple(room)
     GANG.run(_backward, parts, cut.by_units, parts, *cut, h.shape, reverse, inputs, *arrays, lengths, kind=h.dtype)
+    if apart:
+        gradients_apart(d_xw, xs, w_ih, dx, dw_ih)
     return dw_ih, db, trimmed(dw_hh, size), dh_carry, dc_carry
 
 

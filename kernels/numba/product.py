@@ -94,7 +94,7 @@ def packing(shape: tuple[int, int, int], parts: int, itemsize: int) -> tuple[int
     _, inner, n = shape
     dtype = np.dtype(f"f{itemsize}")
     columns = padded(n, dtype)
-    deep = CHUNK * max(1, min(-(-inner // CHUNK), DEEP // (CHUNK * columns)))
+    deep = CHUNK * max(1, min(-(-inner // CHUNK), DEEP // (CHUNK * max(1, columns))))
     return deep, (min(deep, inner) * columns, parts * CHUNK * ROWS, parts * ROWS * padded(1, dtype))
 
 

@@ -55,7 +55,8 @@ def elman_backward(
     """Pull cotangents back through `elman_forward`.
 
     dh: (T, B, H) of the states.  dh_last: (B, H), beside it, of the state after the last step that ran.
-    h: what the forward returned.  dx: (T, B, I), C-contiguous, receives the cotangent of xs; None if nobody needs it.
+    h: what the forward returned.  xs, w_ih, w_hh, h0: what it was given.
+    dx: (T, B, I), C-contiguous, receives the cotangent of xs; None if nobody needs it.
     Returns dw_ih (H, I), db (H,), dw_hh (H, H), dh0 (B, H).
     """
     d_xw = np.empty_like(h)

@@ -83,7 +83,7 @@ def gru_backward(
     """Pull cotangents back through `gru_forward`.
 
     dh: (T, B, H) of the states.  dh_last: (B, H), beside it, of the state after the last step that ran.
-    h, gates, inner: what the forward returned; not changed.
+    h, gates, inner: what the forward returned; not changed.  xs, w_ih, w_hh, h0: what it was given.
     dx: (T, B, I), C-contiguous, receives the cotangent of xs; None if nobody needs it.
     Returns dw_ih (3H, I), db (3H,), dw_hh (3H, H), db_hn (H,), dh0 (B, H).
     """

@@ -66,7 +66,7 @@ def lstm_backward(
     """Pull cotangents back through `lstm_forward`.
 
     dh: (T, B, H) of the states h.  dh_last, dc_last: (B, H), beside it, of the state after the last step that ran.
-    h, c, gates: what the forward returned; not changed.
+    h, c, gates: what the forward returned; not changed.  xs, w_ih, w_hh, h0, c0: what it was given.
     dx: (T, B, I), C-contiguous, receives the cotangent of xs; None if nobody needs it.
     Returns dw_ih (4H, I), db (4H,), dw_hh (4H, H), dh0 (B, H), dc0 (B, H).
     """

@@ -43,8 +43,10 @@ def drawn(kind, shape, dtype="float64", inputs=None):
         return (scale * rng.normal(size=shape)).astype("float32").astype(dtype)
 
     whole = size % 16 == 0  # such a matrix may be a panel as it lies
-    rows, inputs = GATES[kind] * size, inputs or (size if whole else size // 2 + 3)
-    xs, w_ih, bias = draw(steps, batch, inputs), draw(rows, inputs, scale=1 / math.sqrt(inputs)), draw(rows)
+    rows = GATES[kind] * size
+    if inputs is None:
+        inputs = size if whole else size // 2 + 3
+    xs, w_ih, bias = draw(steps, batch, inputs), draw(rows, inputs, scale=1 / math.sqrt(max(1, inputs))), draw(rows)
     w_hh = draw(rows, size, scale=0.5 / math.sqrt(size))
     extra = [draw(size)] if kind == "gru" else []
     starts = [draw(batch, size) for _ in range(2 if kind == "lstm" else 1)]
@@ -96,6 +98,13 @@ def test_results_are_those_of_the_reference(level, kind, options, dtype, shape, 
     found = both_ways(compiled, kind, given, cotangents, lengths, reverse, *options)
     wanted = both_ways(reference, kind, in_float64(given), in_float64(cotangents), lengths, reverse, *options)
     assert_close(found, wanted, shape, dtype)
+
+
+@every_kind
+def test_a_network_without_inputs_has_its_biases(level, kind, options):
+    given, cotangents = drawn(kind, (5, 4, 17), inputs=0)
+    found = both_ways(compiled, kind, given, cotangents, None, False, *options)
+    assert_close(found, both_ways(reference, kind, given, cotangents, None, False, *options), (5, 4, 17), "float64")
 
 
 @every_kind
@@ -222,6 +231,23 @@ def test_a_recurrence_on_one_thread_may_have_products_on_several(kind, alone, mo
     use_gang(monkeypatch, alone)
     assert_same(both_ways(compiled, kind, given, cotangents), results[-1])
     assert product.shared_by((shape[0] * shape[1], inputs, GATES[kind] * shape[2])) == 3
+
+
+@pytest.mark.skipif(HOST is None, reason="this host has no fused multiply-add on vectors: there is no fast path")
+@pytest.mark.parametrize("kind", ["elman", "lstm", "gru"])
+def test_products_for_more_threads_than_a_recurrence_in_lockstep_run_by_themselves(kind, alone, monkeypatch):
+    shape, inputs = (40, 2, 136), 300
+    given, cotangents = drawn(kind, shape, "float32", inputs)
+    set_threads(monkeypatch, 6)
+    cut = dispatch.split(*shape, GATES[kind])
+    assert cut == (4, True)
+    assert product.shared_by((80, inputs, GATES[kind] * 136)) == 6
+    use_gang(monkeypatch, threads.Gang())
+    found = both_ways(compiled, kind, given, cotangents)
+    wanted = both_ways(reference, kind, in_float64(given), in_float64(cotangents))
+    assert_close(found, wanted, (shape[0], shape[1], inputs), "float32")
+    use_gang(monkeypatch, alone)
+    assert_same(both_ways(compiled, kind, given, cotangents), found)
 
 
 @jit

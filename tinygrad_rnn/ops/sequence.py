@@ -337,7 +337,7 @@ def _gru_forward(
 
 
 def gru_biases(xp: Any, h0: Any, b_ih: Any = None, b_hh: Any = None) -> tuple[Any, Any]:
-    """The biases of a GRU as its kernel takes them: the sum of all but b_hn, or None; and b_hn. Each (3H,) or None."""
+    """The biases of a GRU as its kernel takes them: the sum of all but b_hn, (3H,) or None, and b_hn, (H,)."""
     if b_ih is None:
         return None, xp.zeros_like(h0[0])
     cut = 2 * h0.shape[1]
