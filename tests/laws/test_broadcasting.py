@@ -38,7 +38,8 @@ def test_a_broadcast_input_gets_the_sum_over_its_copies(name, data):
     full = [tg.broadcast_to(x, short.shapes[0]) for x in case.inputs]
     long = subject_of(case.fn, full)
     v = lattice(draw_rng(data), short.first.shape)
-    assert np.array_equal(short.first, long.first)
+    # NumPy chooses its loop by strides and places in memory, and its vector functions promise 4 units in the last place
+    assert np.isclose(short.first, long.first, rtol=4 * EPS, atol=0).all()
     copies = long.pull(v)
     expected = [_summed(g, x.shape) for g, x in zip(copies, case.inputs)]
     # n terms, summed in another order, after one product each
