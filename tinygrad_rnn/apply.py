@@ -55,26 +55,35 @@ def apply(primitive: Primitive, inputs: tuple[Any, ...], params: dict[str, Any],
     if tape is None:
         return _unrecorded(primitive, inputs, params)
     Tensor = _tensors.kind
-    ref = tape.ref
-    backend = None
+    ref, leaves = tape.ref, tape.leaves
+    backend: Any = None
+    plain: Any = None  # the class of the values of leaves that need no search
     slots = []
     values = []
     for x in inputs:
-        if isinstance(x, Tensor):
-            if x._backend is not backend:
-                if backend is not None:
-                    raise _mismatch(primitive, inputs)
-                backend = x._backend
-            if x._tape is ref:
-                slots.append(x._slot)
-                values.append(x._value)
-            else:
-                slot, value = locate(tape, x)
-                slots.append(slot)
-                values.append(value)
-        else:
+        if not isinstance(x, Tensor):
             slots.append(CONSTANT)
             values.append(x)
+            continue
+        if x._backend is not backend:
+            if backend is not None:
+                raise _mismatch(primitive, inputs)
+            backend = x._backend
+            plain = None if tape.nested else backend.array_type
+        value = x._value
+        if x._tape is ref:
+            slot = x._slot
+        elif value.__class__ is plain:
+            key = id(x)
+            leaf = leaves.get(key)
+            if leaf is None:
+                leaves[key] = leaf = (tape.slots, x)
+                tape.slots += 1
+            slot = leaf[0]
+        else:
+            slot, value = locate(tape, x)
+        slots.append(slot)
+        values.append(value)
     if backend is None:
         backend = Tensor.default_backend()
     if CONSTANT in slots:

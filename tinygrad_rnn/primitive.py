@@ -8,6 +8,7 @@ the sweep sums and casts every cotangent to its input's shape and dtype, once, f
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Sequence
@@ -165,13 +166,7 @@ class _Forwards(dict[Any, Callable[..., Any]]):
 
     def __missing__(self, backend: Any) -> Callable[..., Any]:
         forward, xp = self._forward, backend.xp
-        if forward is None:
-            bound = getattr(xp, self._name)
-        else:
-
-            def bound(*values: Any, **params: Any) -> Any:
-                return forward(xp, *values, **params)
-
+        bound = getattr(xp, self._name) if forward is None else functools.partial(forward, xp)
         self[backend] = bound
         return bound
 

@@ -69,8 +69,7 @@ class _ThreadState(threading.local):
     """What is active in this thread: the innermost tape, and the scope and step that records carry."""
 
     tape: Tape | None = None
-    scope: str = ""
-    step: int | None = None
+    place: tuple[str, int | None] = ("", None)
 
 
 state = _ThreadState()
@@ -132,7 +131,7 @@ class Tape:
         self._entered = True
         self.outer = state.tape
         self.nested = self.outer is not None
-        self.place = state.scope, state.step
+        self.place = state.place
         state.tape = self
         return self
 
@@ -213,7 +212,11 @@ class Tape:
             local = primitive.local
             if local is None or record[6]:
                 for slot, value, part in zip(inputs, values, primitive.pullback(xp, cotangent, record, needed)):
-                    if part is not None:
+                    if part is None:
+                        continue
+                    if totals[slot] is None and part.shape == value.shape and part.dtype is value.dtype:
+                        totals[slot] = part
+                    else:
                         add(slot, value, part)
             elif len(local) == 1:
                 (slot,) = inputs
@@ -274,11 +277,16 @@ def _reported(totals: list[Any], kept: set[int]) -> dict[int, Any]:
 
 def _taken(totals: list[Any], outputs: tuple[int, ...], needed: bytearray, kept: set[int]) -> Any:
     """Take the cotangents of a record of several outputs out of the totals; None if none was reached."""
-    cotangents = tuple([totals[slot] if needed[slot] else None for slot in outputs])
+    cotangents = []
+    reached = False
     for slot in outputs:
+        part = totals[slot] if needed[slot] else None
+        if part is not None:
+            reached = True
+        cotangents.append(part)
         if slot not in kept:
             totals[slot] = None
-    return None if all(part is None for part in cotangents) else cotangents
+    return tuple(cotangents) if reached else None
 
 
 def fit(xp: Any, g: Any, value: Any) -> Any:
@@ -343,24 +351,23 @@ class scope:  # noqa: N801 - reads as a word in `with scope("encoder"):`
         self._step = step
 
     def __enter__(self) -> None:
-        around, step = self._before = state.scope, state.step
+        around, step = self._before = state.place
         name = self._name
         if name is not None:
-            around = state.scope = f"{around}/{name}" if around else name
+            around = f"{around}/{name}" if around else name
         if self._step is not None:
-            step = state.step = self._step
-        _mark_tapes((around, step))
+            step = self._step
+        self._move(around, step)
 
     def __exit__(self, *exc: object) -> None:
-        state.scope, state.step = self._before
-        _mark_tapes(self._before)
+        self._move(*self._before)
 
-
-def _mark_tapes(place: tuple[str, int | None]) -> None:
-    tape = state.tape
-    while tape is not None:
-        tape.place = place
-        tape = tape.outer
+    def _move(self, *place: Any) -> None:
+        state.place = place
+        tape = state.tape
+        while tape is not None:
+            tape.place = place
+            tape = tape.outer
 
 
 _HOME = str(Path(__file__).resolve().parent / "_")[:-1]  # with the separator: a folder beside it may begin alike

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,11 +35,12 @@ def _gradient(self: Tape, target: Any, sources: Any, *, cotangent: Any = None, u
     if unused not in ("raise", "zeros"):
         raise ArgumentError(f'unused must be "raise" or "zeros"; got {unused!r}')
     names, listed, rebuild = _flatten(sources)
+    leaves = self.leaves
     places = []
-    for name, source in zip(names, listed):
-        leaf = self.leaves.get(id(source))
+    for k, source in enumerate(listed):
+        leaf = leaves.get(id(source))
         if leaf is None or source._value.dtype.kind != "f":
-            _check_source(name, source)
+            _check_source(names[k], source)
         places.append(_slot_of(self, source) if leaf is None else leaf[0])
     slot = _slot_of(self, target)
     if slot is None:
@@ -48,19 +49,10 @@ def _gradient(self: Tape, target: Any, sources: Any, *, cotangent: Any = None, u
             f" from Tensors.        at {user_line()}"
         )
     seed = _seed(self, target, cotangent)
-    wanted = [place for place in places if place is not None]
-    with _sweeping(self):
-        found = self.sweep_backward({slot: seed}, wanted, sweep_namespace(self))
-        results = []
-        taken: set[int] = set()
-        for name, source, place in zip(names, listed, places):
-            value = None if place is None else found.get(place)
-            if value is None:
-                if unused == "raise":
-                    raise _unused(self, name, source, place)
-                results.append(asarray(np.zeros(source.shape, source.dtype), backend=source.backend))
-            else:
-                results.append(_result(value, source, seed, taken))
+    results, found = _pulled(self, {slot: seed}, places, listed)
+    if unused == "raise" and len(found) < len(set(places)):
+        first = next(k for k, place in enumerate(places) if place not in found)
+        raise _unused(names[first], listed[first], places[first])
     return rebuild(results)
 
 
@@ -79,14 +71,7 @@ def _backward(self: Tape, target: Any, cotangent: Any = None) -> None:
     if slot is None:
         raise TapeError(f"the target was not recorded on this tape.        at {user_line()}")
     seed = _seed(self, target, cotangent)
-    places = {self.leaves[id(leaf)][0]: leaf for leaf in leaves}
-    with _sweeping(self):
-        found = self.sweep_backward({slot: seed}, places, sweep_namespace(self))
-        taken: set[int] = set()
-        for place, leaf in places.items():
-            if place in found:
-                new = _result(found[place], leaf, seed, taken)
-                leaf._grad = new if leaf.grad is None else leaf.grad + new
+    _add_gradients(self, {slot: seed}, leaves)
 
 
 def _jvp_on_tape(self: Tape, target: Any, sources: Any, tangents: Any) -> Any:
@@ -98,47 +83,63 @@ def _jvp_on_tape(self: Tape, target: Any, sources: Any, tangents: Any) -> Any:
     names, listed, _ = _flatten(sources)
     directions = _matching(tangents, sources, "sources", "tangents")
     _, targets, rebuild = _flatten(target)
-    seeds: dict[int, Any] = {}
+    seeds: dict[Any, Any] = {}
     for name, source, direction in zip(names, listed, directions):
         _check_source(name, source)
         slot = _slot_of(self, source)
         value = _converted(direction, source, "tangent")
         if slot is not None:
             seeds[slot] = value if self.nested else value._array
-    with _sweeping(self):
-        found = self.sweep_forward(seeds, sweep_namespace(self))
-        results = []
-        for each in targets:
-            place = _slot_of(self, each)
-            tangent = None if place is None else found.get(place)
-            if tangent is None:
-                results.append(asarray(np.zeros(each.shape, each.dtype), backend=each.backend))
-            else:
-                results.append(_result(tangent, each, None, set()))
-    return rebuild(results)
+    return rebuild(_pushed(self, seeds, [_slot_of(self, each) for each in targets], targets))
 
 
-class _sweeping:  # noqa: N801 - reads as `with _sweeping(tape):`
-    """Sweep with this tape off; a tape of raw arrays is swept with every tape off. NumPy stays quiet."""
+def _sweeping(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Run with the tape, its first argument, off; with every tape off if it is one of arrays. NumPy stays quiet."""
 
-    def __init__(self, tape: Tape) -> None:
-        self._guard = outside(tape) if tape.nested else None
-        self._quiet = np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+    @functools.wraps(function)
+    def run(tape: Tape, *args: Any) -> Any:
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+            if tape.nested:
+                with outside(tape):
+                    return function(tape, *args)
+            before, state.tape = state.tape, None
+            try:
+                return function(tape, *args)
+            finally:
+                state.tape = before
 
-    def __enter__(self) -> None:
-        self._quiet.__enter__()
-        self._before = state.tape
-        if self._guard is None:
-            state.tape = None
-        else:
-            self._guard.__enter__()
+    return run
 
-    def __exit__(self, *exc: Any) -> None:
-        if self._guard is None:
-            state.tape = self._before
-        else:
-            self._guard.__exit__(*exc)
-        self._quiet.__exit__(*exc)
+
+@_sweeping
+def _pulled(
+    tape: Tape, seeds: dict[int, Any], places: Sequence[int | None], sources: Sequence[Tensor]
+) -> tuple[list[Tensor], dict[int, Any]]:
+    """Gradients with respect to the sources, which stand in these slots or nowhere; and what the sweep has found."""
+    wanted: Any = [place for place in places if place is not None] if None in places else places
+    found: dict[Any, Any] = tape.sweep_backward(seeds, wanted, sweep_namespace(tape))
+    return _results([found.get(place) for place in places], sources, seeds.values()), found
+
+
+@_sweeping
+def _pushed(tape: Tape, seeds: dict[int, Any], places: Sequence[int | None], targets: Sequence[Tensor]) -> list[Tensor]:
+    found: dict[Any, Any] = tape.sweep_forward(seeds, sweep_namespace(tape))
+    return _results([found.get(place) for place in places], targets, seeds.values())
+
+
+@_sweeping
+def _add_gradients(tape: Tape, seeds: dict[int, Any], leaves: Sequence[Tensor]) -> None:
+    """Add to ``.grad`` of the leaves that the sweep reaches."""
+    places = [tape.leaves[id(leaf)][0] for leaf in leaves]
+    found = tape.sweep_backward(seeds, places, sweep_namespace(tape))
+    reached = [(found[place], leaf) for place, leaf in zip(places, leaves) if place in found]
+    results = _results([value for value, _ in reached], [leaf for _, leaf in reached], seeds.values())
+    for (_, leaf), new in zip(reached, results):
+        _accumulate(leaf, new)
+
+
+def _accumulate(leaf: Tensor, new: Tensor) -> None:
+    leaf._grad = new if leaf.grad is None else leaf.grad + new
 
 
 def _watch(self: Tape, x: Any) -> Tensor:
@@ -155,7 +156,10 @@ Tape.jvp = _jvp_on_tape
 Tape.watch = _watch
 
 
-def _flatten(sources: Any) -> tuple[list[Any], list[Any], Callable[[list[Any]], Any]]:
+def _flatten(sources: Any) -> tuple[Sequence[Any], Sequence[Any], Callable[[list[Any]], Any]]:
+    """Names, Tensors, and what makes the same structure of other Tensors."""
+    if sources.__class__ is list:
+        return range(len(sources)), sources, list
     if isinstance(sources, dict):
         keys = list(sources)
         return keys, list(sources.values()), lambda values: dict(zip(keys, values))
@@ -164,11 +168,11 @@ def _flatten(sources: Any) -> tuple[list[Any], list[Any], Callable[[list[Any]], 
         return list(sources._fields), list(sources), lambda values: kind(*values)
     if isinstance(sources, (list, tuple)):
         form: Any = type(sources)
-        return list(range(len(sources))), list(sources), form
+        return range(len(sources)), sources, form
     return [None], [sources], lambda values: values[0]
 
 
-def _matching(given: Any, like: Any, what: str, kind: str) -> list[Any]:
+def _matching(given: Any, like: Any, what: str, kind: str) -> Sequence[Any]:
     """The leaves of `given` in the order of those of `like`: one for a Tensor, by key for a dict."""
     if isinstance(like, Tensor):
         return [given]
@@ -235,20 +239,30 @@ def _converted(given: Any, like: Tensor, what: str) -> Tensor:
     return made if made.dtype == like.dtype else made.astype(like.dtype)
 
 
-def _result(value: Any, source: Tensor, seed: Any, taken: set[int]) -> Tensor:
-    """Wrap a swept value; a view of an array, the seed, or one used twice is copied, so that results share nothing."""
-    if isinstance(value, Tensor):
-        return value
-    backend = source._backend
-    kind = backend.array_type
-    array = value if value.__class__ is kind else backend.asarray(value)
-    if array is seed or id(array) in taken or isinstance(getattr(array, "base", None), kind):
-        array = backend.asarray(array, copy=True)
-    taken.add(id(array))
-    return placed(array, backend)
+def _results(values: Sequence[Any], sources: Sequence[Tensor], seeds: Iterable[Any]) -> list[Tensor]:
+    """Wrap what a sweep has brought to the sources, zeros where that is None.
+
+    A view of an array, a seed, or an array that is there twice is copied, so that results share nothing.
+    """
+    taken = {id(seed) for seed in seeds}
+    results = []
+    for value, source in zip(values, sources):
+        backend = source._backend
+        kind = backend.array_type
+        if value.__class__ is not kind:
+            if value is None or isinstance(value, Tensor):
+                results.append(_zeros(source) if value is None else value)
+                continue
+            value = backend.asarray(value)
+        key, base = id(value), value.base
+        if key in taken or (base is not None and isinstance(base, kind)):
+            value = backend.asarray(value, copy=True)
+        taken.add(key)
+        results.append(placed(value, backend))
+    return results
 
 
-def _unused(tape: Tape, name: Any, source: Tensor, place: int | None) -> UnusedSourceError:
+def _unused(name: Any, source: Tensor, place: int | None) -> UnusedSourceError:
     label = "the source" if name is None else f"source {name!r}"
     if place is None:
         why = "was never used while this tape recorded"
@@ -511,7 +525,7 @@ _checkpoint_many = _Checkpoint(
 )
 
 
-def _run_again(record: Any) -> tuple[Tape, list[int | None], list[Any]]:
+def _run_again(record: Any) -> tuple[Tape, list[int | None], Sequence[Any]]:
     """Run a checkpointed function on a new tape, with the values that it saw the first time."""
     closed_over = record.params["closed_over"]
     count = len(record.values) - len(closed_over)
@@ -594,14 +608,7 @@ def _pull_many(tape: Tape, outs: Sequence[Any], cotangents: Sequence[Any], sourc
             seed = _seed(tape, out, cotangent)
             seeds[slot] = seeds[slot] + seed if slot in seeds else seed
     places = [_slot_of(tape, source) for source in sources]
-    with _sweeping(tape):
-        found = tape.sweep_backward(seeds, [p for p in places if p is not None], sweep_namespace(tape))
-        taken = {id(seed) for seed in seeds.values()}
-        values = [None if place is None else found.get(place) for place in places]
-        return [
-            _zeros(source) if value is None else _result(value, source, None, taken)
-            for value, source in zip(values, sources)
-        ]
+    return _pulled(tape, seeds, places, sources)[0]
 
 
 def _gradients_together(tape: Tape, value: Tensor, sources: Sequence[Any]) -> list[Any]:

@@ -29,6 +29,16 @@ def plain(array: Any, dtype: Any = None) -> Any:
     return array if flags.writeable or array.size == 0 else np.asarray(_Unlocked(array))
 
 
+def plainly(dtype: Any, *arrays: Any) -> list[Any]:
+    """`plain` of each array, where None stays."""
+    given = []
+    for array in arrays:
+        if array is not None and not (array.flags.carray and array.dtype is dtype):
+            array = plain(array, dtype)
+        given.append(array)
+    return given
+
+
 def overwritten(array: Any) -> Any:
     """The array itself if a kernel can compute in it, else a copy in the form of `plain`."""
     return array if array.flags.carray else np.array(array, order="C")

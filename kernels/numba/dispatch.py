@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 from .simd import HOST
@@ -25,13 +26,18 @@ def fast(steps: int, batch: int, size: int) -> bool:
 
 
 def split(steps: int, batch: int, size: int, gates: int) -> Split:
+    """How a recurrence is shared among this process's threads."""
+    return _split(thread_count(), steps, batch, size, gates)
+
+
+@functools.lru_cache(maxsize=1024)
+def _split(threads: int, steps: int, batch: int, size: int, gates: int) -> Split:
     """Cut along the lanes where each thread's weights fit its cache; else along the units.
 
     Lanes do not meet before the end, so cutting them needs no barrier; but every thread reads all the weights. At
     512 units those of an LSTM are 4 MB, more than a core's own cache: half of them each, and a barrier a step, is
     faster. So it is for few lanes, unless a step is so short that the barrier is most of it.
     """
-    threads = thread_count()
     work = steps * batch * gates * size * size  # multiply-adds; a thread that has slept needs 0.1 ms to begin
     if threads == 1 or work < 1_000_000:
         return Split(1, False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..reference.common import input_gradients, input_products
 from . import elman_fast
-from .common import add_outer, add_product, ended, integers, plain, time
+from .common import add_outer, add_product, ended, integers, plainly, time
 from .compiling import allocating
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import fast
@@ -27,7 +27,7 @@ def elman_forward(
     nonlinearity: str = "tanh",
 ) -> Any:
     """Run an Elman network over a whole sequence; arguments and result as in `reference`."""
-    given = [None if each is None else plain(each, xs.dtype) for each in (xs, w_ih, bias, w_hh, h0)]
+    given = plainly(xs.dtype, xs, w_ih, bias, w_hh, h0)
     how = integers(lengths), bool(reverse), nonlinearity == "tanh"
     if fast(len(xs), *h0.shape):
         return elman_fast.forward(*given, *how)
@@ -50,7 +50,7 @@ def elman_backward(
     nonlinearity: str = "tanh",
 ) -> tuple[Any, Any, Any, Any]:
     """Pull cotangents back through `elman_forward`; arguments and results as in `reference`."""
-    given = [plain(each, h.dtype) for each in (dh, dh_last, h, xs, w_ih, w_hh, h0)]
+    given = plainly(h.dtype, dh, dh_last, h, xs, w_ih, w_hh, h0)
     how = integers(lengths), bool(reverse), nonlinearity == "tanh"
     if fast(*h.shape):
         return elman_fast.backward(*given, dx, *how)

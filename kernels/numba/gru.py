@@ -15,7 +15,7 @@ import numpy as np
 
 from ..reference.common import input_gradients, input_products
 from . import gru_fast
-from .common import add_outer, add_product, ended, integers, plain, sigmoid, time
+from .common import add_outer, add_product, ended, integers, plainly, sigmoid, time
 from .compiling import allocating
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import fast
@@ -35,7 +35,7 @@ def gru_forward(
     reset_after: bool = True,
 ) -> tuple[Any, Any, Any]:
     """Run a GRU over a whole sequence; arguments and results as in `reference`."""
-    given = [None if each is None else plain(each, xs.dtype) for each in (xs, w_ih, bias, w_hh, b_hn, h0)]
+    given = plainly(xs.dtype, xs, w_ih, bias, w_hh, b_hn, h0)
     how = integers(lengths), bool(reverse)
     if reset_after and fast(len(xs), *h0.shape):
         return gru_fast.forward(*given, *how)
@@ -61,7 +61,7 @@ def gru_backward(
     reset_after: bool = True,
 ) -> tuple[Any, Any, Any, Any, Any]:
     """Pull cotangents back through `gru_forward`; arguments and results as in `reference`."""
-    given = [plain(each, h.dtype) for each in (dh, dh_last, h, gates, inner, xs, w_ih, w_hh, h0)]
+    given = plainly(h.dtype, dh, dh_last, h, gates, inner, xs, w_ih, w_hh, h0)
     how = integers(lengths), bool(reverse)
     if reset_after and fast(*h.shape):
         return gru_fast.backward(*given, dx, *how)

@@ -11,10 +11,10 @@ from .common import ended, time
 from .compiling import inlined, jit
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import split
-from .inputs import gradient_phase, gradient_phases, gradients_apart, gradients_with, joined, products_with
+from .inputs import gradient_phase, gradient_phases, gradients_apart, gradients_with, products_with
 from .pack import pack_columns, pack_rows, padded, panel_width, panels_of
 from .product import product_phase, product_phases
-from .recurrence import column_sum, cut_lanes, cut_panels, flat, products, trimmed, weight_gradient
+from .recurrence import clear, column_sum, cut_lanes, cut_panels, flat, products, trimmed, weight_gradient
 from .simd import vector_loop
 from .threads import GANG, finish, take
 from .workspace import empty, scratch
@@ -56,18 +56,16 @@ def backward(
     columns = padded(size, h.dtype)
     dw_ih, dw_hh = empty(w_ih.shape, h.dtype), empty((3 * size, columns), h.dtype)
     db, db_hn, carry = empty((3 * size,), h.dtype), empty((size,), h.dtype), dh_last.copy()
-    parts, inputs, sizes = gradients_with(xs, w_ih, dx, dw_ih, cut, columns)
+    joined, parts, inputs, sizes = gradients_with(xs, w_ih, dx, dw_ih, cut, columns)
     packed, sums, d_xw, d_inner, *room = scratch(
         h.dtype, 3 * size * columns, batch * columns, gates.size, h.size, *sizes
     )
-    sums[:] = 0
-    apart = not joined(cut, xs, w_ih)
-    if apart:
+    if not joined:
         d_xw = empty((gates.size,), h.dtype)
     given, results = flat(dh, h, gates, inner, w_hh, h0), (d_xw, d_inner, db, db_hn, *flat(dw_hh, carry))
     arrays = *given, *results, packed, sums, tuple(room)
     GANG.run(_backward, parts, cut.by_units, parts, *cut, h.shape, reverse, inputs, *arrays, lengths, kind=h.dtype)
-    if apart:
+    if not joined:
         gradients_apart(d_xw, xs, w_ih, dx, dw_ih)
     return dw_ih, db, trimmed(dw_hh, size), db_hn, carry
 
@@ -192,6 +190,7 @@ def _backward(
             p0, p1 = cut_panels(part, parts, True, panels)
             last = min(p1 * width, size)
             if phase == 0:
+                clear(part, parts, sums)
                 pack_columns(w_hh, p0 * width, size, 3 * size, last - p0 * width, packed, p0 * 3 * size * width)
             elif phase <= sweep:
                 for n in range(phase - 1, phase if by_units else steps + 1):

@@ -15,6 +15,7 @@ from .compiling import inlined
 from .dispatch import Split
 from .product import FEW_ROWS, NOTHING, matmul, packing, product_phase, shared_by
 from .recurrence import weight_workspace
+from .threads import thread_count
 
 
 def products_with(xs: Any, w_ih: Any, bias: Any, out: Any, cut: Split) -> tuple[int, Any, Any, tuple[int, int, int]]:
@@ -23,33 +24,56 @@ def products_with(xs: Any, w_ih: Any, bias: Any, out: Any, cut: Split) -> tuple[
     Returns the number of parts; the matrices as `product_phase` takes them, empty where they have been written here:
     if there are few rows, no inputs at all, or more threads for them; the bias; and the sizes of the kernel's room.
     """
-    shape = len(xs) * xs.shape[1], xs.shape[2], len(w_ih)
+    shape = xs.shape[0] * xs.shape[1], *w_ih.shape[::-1]
+    joined, parts, deep, sizes = _products(cut, thread_count(), shape, xs.itemsize)
     nothing = NOTHING[xs.dtype]
-    if shape[0] < FEW_ROWS or shape[1] == 0 or not joined(cut, xs, w_ih):
+    if not joined:
         out[...] = common.input_products(xs, w_ih, bias, matmul)
-        return cut.parts, ((0, 0, 0), 1, nothing, 1, nothing, 0), nothing, (0, 0, 0)
-    parts = _parts(cut, shape)
-    deep, sizes = packing(shape, parts, xs.itemsize)
+        return parts, ((0, 0, 0), deep, nothing, 1, nothing, 0), nothing, sizes
     return parts, (shape, deep, xs.ravel(), 1, w_ih.ravel(), 0), nothing if bias is None else bias, sizes
+
+
+@functools.lru_cache(maxsize=1024)
+def _products(
+    cut: Split, threads: int, shape: tuple[int, int, int], itemsize: int
+) -> tuple[bool, int, int, tuple[int, int, int]]:
+    """Whether they run inside, the parts of the kernel, how many rows are packed at a time, and the room."""
+    if shape[0] < FEW_ROWS or shape[1] == 0 or not _joined(cut, threads, shape):
+        return False, cut.parts, 1, (0, 0, 0)
+    parts = _parts(cut, threads, shape)
+    return True, parts, *packing(shape, parts, itemsize)
 
 
 def gradients_with(
     xs: Any, w_ih: Any, dx: Any, dw_ih: Any, cut: Split, columns: int
-) -> tuple[int, Any, tuple[int, int, int]]:
+) -> tuple[bool, int, Any, tuple[int, int, int]]:
     """What a kernel needs for the gradients of the input products, beside that of W_hh, of so many padded columns.
 
-    dx: (T, B, I), or None.  Returns the number of parts, what `gradient_phase` takes, and the sizes of the room. If the
-    products are not `joined`, they are left to `gradients_apart`.
+    dx: (T, B, I), or None.  Returns whether they run inside, otherwise they are left to `gradients_apart`; the number
+    of parts; what `gradient_phase` takes; and the sizes of the room.
     """
-    if not joined(cut, xs, w_ih):
-        nothing = NOTHING[xs.dtype]
-        given = (0, 0, 0), 1, 1, nothing, nothing, nothing, nothing
-        return cut.parts, given, (*weight_workspace(cut.parts, columns), 0)
-    (outputs, inputs), rows = w_ih.shape, len(xs) * xs.shape[1]
-    parts = _parts(cut, (rows, inputs, outputs))
-    deep_x, deep_w, sizes = _gradient_room(rows, inputs, outputs, columns, parts, xs.itemsize)
-    arrays = xs.ravel(), w_ih.ravel(), NOTHING[xs.dtype] if dx is None else dx.ravel(), dw_ih.ravel()
-    return parts, ((rows, inputs, outputs), deep_x, deep_w, *arrays), sizes
+    rows = xs.shape[0] * xs.shape[1]
+    shape = rows, *w_ih.shape[::-1]
+    joined, parts, deep_x, deep_w, sizes = _gradients(cut, thread_count(), shape, columns, xs.itemsize)
+    nothing = NOTHING[xs.dtype]
+    if not joined:
+        return False, parts, ((0, 0, 0), 1, 1, nothing, nothing, nothing, nothing), sizes
+    arrays = xs.ravel(), w_ih.ravel(), nothing if dx is None else dx.ravel(), dw_ih.ravel()
+    return True, parts, (shape, deep_x, deep_w, *arrays), sizes
+
+
+@functools.lru_cache(maxsize=1024)
+def _gradients(
+    cut: Split, threads: int, shape: tuple[int, int, int], columns: int, itemsize: int
+) -> tuple[bool, int, int, int, tuple[int, int, int]]:
+    """Whether they run inside, the parts of the kernel, how many rows each product packs at a time, and the room."""
+    if not _joined(cut, threads, shape):
+        return False, cut.parts, 1, 1, (*weight_workspace(cut.parts, columns), 0)
+    (rows, inputs, outputs), parts = shape, _parts(cut, threads, shape)
+    deep_x, of_x = packing((rows, outputs, inputs), parts, itemsize)
+    deep_w, of_w = packing((outputs, rows, inputs), parts, itemsize)
+    panels, _ = weight_workspace(parts, columns)
+    return True, parts, deep_x, deep_w, (max(panels, of_x[0], of_w[0]), *of_x[1:])
 
 
 def gradients_apart(d_xw: Any, xs: Any, w_ih: Any, dx: Any, dw_ih: Any) -> None:
@@ -64,24 +88,14 @@ def gradients_apart(d_xw: Any, xs: Any, w_ih: Any, dx: Any, dw_ih: Any) -> None:
     matmul(flat.T, rows, out=dw_ih)
 
 
-def joined(cut: Split, xs: Any, w_ih: Any) -> bool:
+def _joined(cut: Split, threads: int, shape: tuple[int, int, int]) -> bool:
     """Whether the products run inside: not where more threads share them than a recurrence in lockstep takes."""
-    return not cut.by_units or shared_by((len(xs) * xs.shape[1], xs.shape[2], len(w_ih))) <= cut.parts
+    return not cut.by_units or shared_by(shape, threads) <= cut.parts
 
 
-def _parts(cut: Split, shape: tuple[int, int, int]) -> int:
+def _parts(cut: Split, threads: int, shape: tuple[int, int, int]) -> int:
     """A recurrence that one thread runs may have products for several; in lockstep more of them would only wait."""
-    return cut.parts if cut.by_units else max(cut.parts, shared_by(shape))
-
-
-@functools.lru_cache(maxsize=1024)
-def _gradient_room(
-    rows: int, inputs: int, outputs: int, columns: int, parts: int, itemsize: int
-) -> tuple[int, int, tuple[int, int, int]]:
-    deep_x, of_x = packing((rows, outputs, inputs), parts, itemsize)
-    deep_w, of_w = packing((outputs, rows, inputs), parts, itemsize)
-    panels, _ = weight_workspace(parts, columns)
-    return deep_x, deep_w, (max(panels, of_x[0], of_w[0]), *of_x[1:])
+    return cut.parts if cut.by_units else max(cut.parts, shared_by(shape, threads))
 
 
 @inlined

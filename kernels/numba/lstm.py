@@ -14,7 +14,7 @@ import numpy as np
 
 from ..reference.common import input_gradients, input_products
 from . import lstm_fast
-from .common import add_outer, add_product, ended, integers, plain, sigmoid, time
+from .common import add_outer, add_product, ended, integers, plainly, sigmoid, time
 from .compiling import allocating
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import fast
@@ -26,7 +26,7 @@ def lstm_forward(
     xs: Any, w_ih: Any, bias: Any, w_hh: Any, h0: Any, c0: Any, lengths: Any = None, reverse: bool = False
 ) -> tuple[Any, Any, Any]:
     """Run an LSTM over a whole sequence; arguments and results as in `reference`."""
-    given = [None if each is None else plain(each, xs.dtype) for each in (xs, w_ih, bias, w_hh, h0, c0)]
+    given = plainly(xs.dtype, xs, w_ih, bias, w_hh, h0, c0)
     how = integers(lengths), bool(reverse)
     if fast(len(xs), *h0.shape):
         return lstm_fast.forward(*given, *how)
@@ -53,7 +53,7 @@ def lstm_backward(
     reverse: bool = False,
 ) -> tuple[Any, Any, Any, Any, Any]:
     """Pull cotangents back through `lstm_forward`; arguments and results as in `reference`."""
-    given = [plain(each, h.dtype) for each in (dh, dh_last, dc_last, h, c, gates, xs, w_ih, w_hh, h0, c0)]
+    given = plainly(h.dtype, dh, dh_last, dc_last, h, c, gates, xs, w_ih, w_hh, h0, c0)
     how = integers(lengths), bool(reverse)
     if fast(*h.shape):
         return lstm_fast.backward(*given, dx, *how)

@@ -12,10 +12,10 @@ from .common import ended, time
 from .compiling import inlined, jit
 from .denormals import flush_denormals, restore_denormals
 from .dispatch import split
-from .inputs import gradient_phase, gradient_phases, gradients_apart, gradients_with, joined, products_with
+from .inputs import gradient_phase, gradient_phases, gradients_apart, gradients_with, products_with
 from .pack import pack_columns, pack_rows, padded, panel_width, panels_of
 from .product import product_phase, product_phases
-from .recurrence import cut_lanes, cut_panels, flat, products, trimmed, weight_gradient
+from .recurrence import clear, cut_lanes, cut_panels, flat, products, trimmed, weight_gradient
 from .simd import vector_loop
 from .threads import GANG, finish, take
 from .workspace import empty, scratch
@@ -59,16 +59,14 @@ def backward(
     columns = padded(size, h.dtype)
     dw_ih, db, dw_hh = empty(w_ih.shape, h.dtype), empty((4 * size,), h.dtype), empty((4 * size, columns), h.dtype)
     dh_carry, dc_carry = dh_last.copy(), dc_last.copy()
-    parts, inputs, sizes = gradients_with(xs, w_ih, dx, dw_ih, cut, columns)
+    joined, parts, inputs, sizes = gradients_with(xs, w_ih, dx, dw_ih, cut, columns)
     packed, sums, d_xw, *room = scratch(h.dtype, 4 * size * columns, batch * columns, gates.size, *sizes)
-    sums[:] = 0
-    apart = not joined(cut, xs, w_ih)
-    if apart:
+    if not joined:
         d_xw = empty((gates.size,), h.dtype)
     given, results = flat(dh, h, c, gates, w_hh, h0, c0), (d_xw, db, *flat(dw_hh, dh_carry, dc_carry))
     arrays = *given, *results, packed, sums, tuple(room)
     GANG.run(_backward, parts, cut.by_units, parts, *cut, h.shape, reverse, inputs, *arrays, lengths, kind=h.dtype)
-    if apart:
+    if not joined:
         gradients_apart(d_xw, xs, w_ih, dx, dw_ih)
     return dw_ih, db, trimmed(dw_hh, size), dh_carry, dc_carry
 
@@ -197,6 +195,7 @@ def _backward(
             if not take(board, part, phase, turn):
                 continue
             if phase == 0:
+                clear(part, parts, sums)
                 p0, p1 = cut_panels(part, parts, True, panels)
                 columns = min(p1 * width, size) - p0 * width
                 pack_columns(w_hh, p0 * width, size, 4 * size, columns, packed, p0 * 4 * size * width)

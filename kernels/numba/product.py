@@ -70,7 +70,7 @@ def multiply_rows(a: Any, b: Any, out: Any) -> None:
         run = _few_rows if b_by_rows else _few_rows_turned
         GANG.run(run, parts, False, parts, shape, plain(a).ravel(), b_row, out)
         return
-    parts = shared_by(shape)
+    parts = shared_by(shape, thread_count())
     deep, sizes = packing(shape, parts, a.itemsize)
     factors = shape, deep, *_row(a), b_row, b_by_rows
     GANG.run(_product, parts, False, parts, factors, NOTHING[a.dtype], out, scratch(a.dtype, *sizes))
@@ -79,10 +79,10 @@ def multiply_rows(a: Any, b: Any, out: Any) -> None:
 NOTHING = {np.dtype(kind): np.empty(0, kind) for kind in ("float32", "float64")}  # where there is no bias
 
 
-def shared_by(shape: tuple[int, int, int]) -> int:
-    """How many threads share a product."""
+def shared_by(shape: tuple[int, int, int], threads: int) -> int:
+    """How many of so many threads share a product."""
     m, inner, n = shape
-    return min(thread_count(), m // FEW_ROWS) if m * inner * n >= 4 * SMALL else 1
+    return min(threads, m // FEW_ROWS) if m * inner * n >= 4 * SMALL else 1
 
 
 @functools.lru_cache(maxsize=1024)

@@ -52,6 +52,13 @@ def products(a, a0, lda, rows, packed, skipped, first, last, height, inner, out,
         )  # fmt: skip
 
 
+@inlined
+def clear(part, parts, out):
+    """A part's share of out = 0."""
+    for k in range(out.size * part // parts, out.size * (part + 1) // parts):
+        out[k] = 0
+
+
 def weight_workspace(parts: int, padded: int) -> tuple[int, int]:
     """Sizes of what `weight_gradient` packs into, for each part."""
     return parts * CHUNK * padded, parts * CHUNK * ROWS

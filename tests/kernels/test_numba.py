@@ -15,6 +15,7 @@ pytest.importorskip("numba", reason="Numba is not installed: its kernels cannot 
 from tinygrad_rnn.kernels import numba as compiled
 from tinygrad_rnn.kernels import reference
 from tinygrad_rnn.kernels.numba import dispatch, elman, gru, lstm, product, threads, workspace
+from tinygrad_rnn.kernels.numba import inputs as input_products
 from tinygrad_rnn.kernels.numba.compiling import jit
 from tinygrad_rnn.kernels.numba.simd import HOST
 
@@ -181,7 +182,7 @@ def alone(monkeypatch):
 
 
 def set_threads(monkeypatch, count):
-    for module in (dispatch, product):
+    for module in (dispatch, input_products, product):
         monkeypatch.setattr(module, "thread_count", lambda: count)
 
 
@@ -230,7 +231,7 @@ def test_a_recurrence_on_one_thread_may_have_products_on_several(kind, alone, mo
         assert_close(results[-1], wanted, (shape[0], shape[1], inputs), "float32")
     use_gang(monkeypatch, alone)
     assert_same(both_ways(compiled, kind, given, cotangents), results[-1])
-    assert product.shared_by((shape[0] * shape[1], inputs, GATES[kind] * shape[2])) == 3
+    assert product.shared_by((shape[0] * shape[1], inputs, GATES[kind] * shape[2]), 3) == 3
 
 
 @pytest.mark.skipif(HOST is None, reason="this host has no fused multiply-add on vectors: there is no fast path")
@@ -241,7 +242,7 @@ def test_products_for_more_threads_than_a_recurrence_in_lockstep_run_by_themselv
     set_threads(monkeypatch, 6)
     cut = dispatch.split(*shape, GATES[kind])
     assert cut == (4, True)
-    assert product.shared_by((80, inputs, GATES[kind] * 136)) == 6
+    assert product.shared_by((80, inputs, GATES[kind] * 136), 6) == 6
     use_gang(monkeypatch, threads.Gang())
     found = both_ways(compiled, kind, given, cotangents)
     wanted = both_ways(reference, kind, in_float64(given), in_float64(cotangents))

@@ -67,6 +67,7 @@ class NumbaBackend(NumpyBackend):
         from ..kernels import numba as compiled
 
         self._compiled = compiled
+        self._found: dict[str, Callable[..., Any]] = {}
         self.xp = NumbaNamespace(self.kernel)
         self._fuse()
 
@@ -81,7 +82,11 @@ class NumbaBackend(NumpyBackend):
         return Availability(True, kernels={**reference_kernels(), **dict.fromkeys(_kernel_names(), "numba")})
 
     def kernel(self, name: str) -> Callable[..., Any]:
-        return getattr(self._compiled, name) if name in self._compiled.__all__ else super().kernel(name)
+        found = self._found.get(name)
+        if found is None:
+            found = getattr(self._compiled, name) if name in self._compiled.__all__ else super().kernel(name)
+            self._found[name] = found
+        return found
 
     def kernels(self) -> dict[str, str]:
         return {**super().kernels(), **dict.fromkeys(self._compiled.__all__, "numba")}

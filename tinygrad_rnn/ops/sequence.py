@@ -105,7 +105,7 @@ def elman_sequence(
     >>> len(tape), ys.shape
     (1, (3, 1, 1))
     """
-    biases = _check("elman_sequence", 1, xs, (h0,), w_ih, w_hh, b_ih, b_hh)
+    biases = _biases("elman_sequence", b_ih, b_hh)
     params = {"lengths": lengths, "reverse": reverse, "nonlinearity": nonlinearity}
     return _elman(xs, h0, w_ih, w_hh, *biases, **params)
 
@@ -127,7 +127,7 @@ def lstm_sequence(
     xs: (T, B, I).  h0, c0: (B, H).  The rest as in `elman_sequence` and `lstm_step`.
     Returns outputs (T, B, H), zero past a length, and h and c after the last step, (1, B, H).
     """
-    biases = _check("lstm_sequence", 4, xs, (h0, c0), w_ih, w_hh, b_ih, b_hh)
+    biases = _biases("lstm_sequence", b_ih, b_hh)
     return _lstm(xs, h0, c0, w_ih, w_hh, *biases, lengths=lengths, reverse=reverse)
 
 
@@ -148,30 +148,34 @@ def gru_sequence(
     xs: (T, B, I).  h0: (B, H).  The rest as in `elman_sequence` and `gru_step`.
     Returns outputs (T, B, H), zero past a length, and the state after the last step, (1, B, H).
     """
-    biases = _check("gru_sequence", 3, xs, (h0,), w_ih, w_hh, b_ih, b_hh)
+    biases = _biases("gru_sequence", b_ih, b_hh)
     params = {"lengths": lengths, "reverse": reverse, "reset_after": reset_after}
     return _gru(xs, h0, w_ih, w_hh, *biases, **params)
 
 
-def _check(
-    name: str, gates: int, xs: Any, state: tuple[Any, ...], w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any
-) -> tuple[Any, ...]:
-    """Raise unless shapes and dtypes fit; return the biases there are (both or none)."""
-    if (b_ih is None) != (b_hh is None):
+def _biases(name: str, b_ih: Any, b_hh: Any) -> tuple[Any, ...]:
+    """The biases there are: both or none."""
+    if b_ih is None and b_hh is None:
+        return ()
+    if b_ih is None or b_hh is None:
         raise ShapeError(f"{name} takes both biases or neither")
-    biases = () if b_ih is None else (b_ih, b_hh)
+    return b_ih, b_hh
+
+
+def _check(
+    name: str, gates: int, xs: Any, state: tuple[Any, ...], w_ih: Any, w_hh: Any, biases: tuple[Any, ...]
+) -> None:
+    """Raise unless shapes and dtypes of these arrays fit."""
     inputs, size, columns, dtype = xs.shape, w_hh.shape[-1], w_ih.shape[-1], w_hh.dtype
     rows, one = gates * size, (*inputs[1:2], size)
     given = (xs, w_ih, w_hh, *state, *biases)
     shapes = [(*inputs[:2], columns), (rows, columns), (rows, size), *[one] * len(state), *[(rows,)] * len(biases)]
-    fits = len(inputs) == 3 and [x.shape for x in given] == shapes and [x.dtype for x in given] == [dtype] * len(given)
-    if fits:
-        return biases
+    if len(inputs) == 3 and [x.shape for x in given] == shapes and [x.dtype for x in given] == [dtype] * len(given):
+        return
     labels = "xs", "w_ih", "w_hh", *[f"state {k}" for k in range(len(state))], "b_ih", "b_hh"
     for label, x, shape in zip(labels, given, shapes):
         if x.shape != shape or x.dtype != dtype or len(inputs) != 3:
             raise _misfit(name, label, x, shape, dtype)
-    return biases
 
 
 def _misfit(name: str, label: str, given: Any, shape: tuple[int, ...], dtype: Any) -> Exception:
@@ -256,6 +260,7 @@ def _last(hs: Any, reverse: bool) -> Any:
 def _elman_forward(
     xp: Any, xs: Any, h0: Any, w_ih: Any, w_hh: Any, *biases: Any, lengths: Any, reverse: bool, nonlinearity: str
 ) -> Any:
+    _check("elman_sequence", 1, xs, (h0,), w_ih, w_hh, biases)
     bias = biases[0] + biases[1] if biases else None
     hs = xp.kernel("elman_forward")(xs, w_ih, bias, w_hh, h0, lengths, reverse, nonlinearity)
     return (_within(xp, hs, lengths), _last(hs, reverse)), hs
@@ -293,6 +298,7 @@ def _elman_vjp(
 def _lstm_forward(
     xp: Any, xs: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, *biases: Any, lengths: Any, reverse: bool
 ) -> Any:
+    _check("lstm_sequence", 4, xs, (h0, c0), w_ih, w_hh, biases)
     bias = biases[0] + biases[1] if biases else None
     hs, cs, gates = xp.kernel("lstm_forward")(xs, w_ih, bias, w_hh, h0, c0, lengths, reverse)
     return (_within(xp, hs, lengths), _last(hs, reverse), _last(cs, reverse)), (hs, cs, gates)
@@ -331,6 +337,7 @@ def _lstm_vjp(
 def _gru_forward(
     xp: Any, xs: Any, h0: Any, w_ih: Any, w_hh: Any, *biases: Any, lengths: Any, reverse: bool, reset_after: bool
 ) -> Any:
+    _check("gru_sequence", 3, xs, (h0,), w_ih, w_hh, biases)
     bias, b_hn = gru_biases(xp, h0, *biases)
     hs, gates, inner = xp.kernel("gru_forward")(xs, w_ih, bias, w_hh, b_hn, h0, lengths, reverse, reset_after)
     return (_within(xp, hs, lengths), _last(hs, reverse)), (hs, gates, inner)

@@ -103,18 +103,21 @@ class Recurrent(Module):
         """
         name = type(self).__name__
         xs = xs if isinstance(xs, Tensor) else asarray(xs)
-        check_features(name, xs, self.input_size, self.weight_ih_l0)
-        self._check_dtype("xs", xs)
-        batched = xs.ndim == 3
-        if not batched and xs.ndim != 2:
+        shape = xs.shape
+        if shape[-1:] != (self.input_size,) or xs.dtype != self.weight_hh_l0.dtype:
+            check_features(name, xs, self.input_size, self.weight_ih_l0)
+            self._check_dtype("xs", xs)
+        batched = len(shape) == 3
+        if not batched and len(shape) != 2:
             layout = "(B, T, I)" if self.batch_first else "(T, B, I)"
             raise ShapeError(f"{name} expected xs of shape {layout} or (T, I); got {xs.shape}        at {user_line()}")
         if not batched:
             xs = ops.expand_dims(xs, axis=1)
         elif self.batch_first:
             xs = ops.permute_dims(xs, (1, 0, 2))
-        check_sequence(xs)
         steps, batch = xs.shape[:2]
+        if steps == 0 or batch == 0:
+            check_sequence(xs)
         ends = check_lengths(lengths, steps, batch)
         starts = self._starts(state, batch, batched)
         finals: list[tuple[Tensor, ...]] = []

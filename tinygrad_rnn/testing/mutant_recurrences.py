@@ -66,7 +66,7 @@ def _tape() -> Iterator[Mutant]:
         - parts = [known.get(slot) for slot in record.inputs]
         + parts = [known.get(slot) if k == 0 else None for k, slot in enumerate(record.inputs)]
         """)  # fmt: skip
-    yield from _edits("tape", transforms._backward, ("backward",), """
+    yield from _edits("tape", transforms._accumulate, ("backward",), """
         a second call overwrites the first
         - new if leaf.grad is None else leaf.grad + new
         + new
