@@ -84,13 +84,19 @@ def subject_of(fn, inputs):
 
 
 def slack(subject, v):
-    """How far round-off may move each gradient of <v, result>: one number for each input."""
+    """How far round-off may move each gradient of <v, result>: one number for each input.
+
+    A primitive that passes through numbers near 1 on its way to a tiny result rounds those, which a result that was
+    perturbed does not show; so the last bits of such numbers are always allowed.
+    """
     sources = [source._slot for source in subject.sources]
     spread = gradient_spread(
         subject.tape, subject.slots(), subject.split(v), sources, np.random.default_rng(0), eps=EPS
     )
+    near_one = 4 * EPS * (1.0 + peak(v))
     return [
-        FACTOR * (float(np.max(moved, initial=0.0)) + EPS * peak(g) + TINY) for moved, g in zip(spread, subject.pull(v))
+        near_one + FACTOR * (float(np.max(moved, initial=0.0)) + EPS * peak(g) + TINY)
+        for moved, g in zip(spread, subject.pull(v))
     ]
 
 
