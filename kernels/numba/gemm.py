@@ -16,7 +16,7 @@ from numba.core.typing import signature
 from numba.extending import intrinsic
 
 from .compiling import jit
-from .simd import BITS, HOST, LONG, Vector, Vectors, element_pointer, lanes_of, prefetch, summed_chains
+from .simd import BITS, HOST, LONG, Vector, Vectors, element_pointer, emit_prefetch, lanes_of, prefetch, summed_chains
 
 VECTORS = 2  # of a panel: its width
 WIDTH32, WIDTH64 = VECTORS * BITS // 32, VECTORS * BITS // 64
@@ -69,10 +69,11 @@ def microkernel(rows: int, chains: int = 1) -> Any:
                 for row in chain:
                     for slot in row:
                         builder.store(blank, slot)
-            with builder.if_then(builder.icmp_signed("!=", add, LONG(0))):
+            adding = builder.icmp_signed("!=", add, LONG(0))
+            with builder.if_then(adding):  # C comes while the sums are made; to begin with it would mean to wait for it
                 for r in range(rows):
                     for v in range(VECTORS):
-                        builder.store(vectors.load(place(r, v)).value, sums[0][r][v])
+                        emit_prefetch(builder, place(r, v), nearest=True)
             a_rows = [builder.gep(a_start, [builder.mul(by_row, LONG(r))]) for r in range(rows)]
 
             def step(k: Any, chain: int) -> None:
@@ -101,7 +102,15 @@ def microkernel(rows: int, chains: int = 1) -> Any:
                     total = builder.load(sums[0][r][v])
                     for chain in sums[1:]:
                         total = builder.fadd(total, builder.load(chain[r][v]))
-                    vectors.store(Vector(vectors, total), place(r, v))
+                    builder.store(total, sums[0][r][v])
+            with builder.if_then(adding):
+                for r in range(rows):
+                    for v in range(VECTORS):
+                        slot = sums[0][r][v]
+                        builder.store((vectors.load(place(r, v)) + Vector(vectors, builder.load(slot))).value, slot)
+            for r in range(rows):
+                for v in range(VECTORS):
+                    vectors.store(Vector(vectors, builder.load(sums[0][r][v])), place(r, v))
             return context.get_dummy_value()
 
         return signature(types.void, a, i, i, i, p, i, c, i, i, i, i), generate

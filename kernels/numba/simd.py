@@ -333,14 +333,18 @@ def prefetch(typing: Any, array: Any, at: Any) -> Any:
     """Ask for the cache line of an element, to be read soon; an element past the end does no harm."""
 
     def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        ask = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-        place = builder.bitcast(element_pointer(context, builder, array, *given), byte)
-        builder.call(ask, [place, number(0), number(2), number(1)])  # to read, into the second cache, data
+        emit_prefetch(builder, element_pointer(context, builder, array, *given))
         return context.get_dummy_value()
 
     return signature(types.void, array, types.intp), generate
+
+
+def emit_prefetch(builder: Any, pointer: Any, nearest: bool = False) -> None:
+    """Ask for the cache line at a pointer: into the second cache, to be read; or into the nearest, to be changed."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    ask = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+    builder.call(ask, [builder.bitcast(pointer, byte), number(int(nearest)), number(3 if nearest else 2), number(1)])
 
 
 copy = vector_loop("copy", 2, lambda v, source, target: target.store(source.load()))
