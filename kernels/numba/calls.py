@@ -126,8 +126,7 @@ def launch(mail, helpers, address, board, *arguments):
     """Call a kernel on this thread, and on as many helpers as come before it is done.
 
     A helper that is still in it then finds nothing more to do, and leaves it on its own time.
-    The board has two places at its end: `take` adds up in the last how long thread 0 waited; how long the kernel took
-    goes into the one before.
+    Returns the part of the time that thread 0 has waited, which `take` adds up in the last place of the board.
     """
     for k in range(helpers):
         if load_acquire(mail, k * MAIL) == EMPTY:
@@ -135,13 +134,14 @@ def launch(mail, helpers, address, board, *arguments):
             store_release(mail, k * MAIL, POSTED)
     begun = ticks()
     call(address, board, arguments)
-    board[board.size - 2] = ticks() - begun
+    taken = ticks() - begun
     for k in range(helpers):
         if compare_and_set(mail, k * MAIL, POSTED, EMPTY):
             forget(board, arguments)
         looks = 0
         while looks < PARTING and load_acquire(mail, k * MAIL) != EMPTY:
             looks += 1
+    return board[board.size - 1] / max(1, taken)
 
 
 @allocating

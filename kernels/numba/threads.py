@@ -44,7 +44,7 @@ def take(board, part, phase, turn):
     """Whether the caller shall do this part of this phase now; if not, the part is done by the time of the return.
 
     board: for each part three lines: the last phase claimed, the last phase done, and whether its thread is there;
-    at the end what `launch` says.  turn: 0 for the caller's own part.
+    at the end how many ticks thread 0 has waited.  turn: 0 for the caller's own part.
     """
     claimed, done, there = 3 * part * LINE, (3 * part + 1) * LINE, (3 * part + 2) * LINE
     if (turn == 0 or load_acquire(board, there) == 0) and compare_and_set(board, claimed, phase - 1, phase):
@@ -105,21 +105,25 @@ class Gang:
         kind: what decides the types of all arguments, if something does, so that they need not be looked at.
         """
         board = _blank_board(parts).copy()
+        if parts == 1:
+            kernel(0, board, *arguments)
+            return
         begun = perf_counter()
-        if parts == 1 or begun < self._alone_until or not self._busy.acquire(blocking=False):
+        if begun < self._alone_until or not self._busy.acquire(False):
             kernel(0, board, *arguments)
             return
         try:
             address = _address(kernel, board, arguments, kind)
             worked = thread_time()
-            launch(self._mail, self._call(parts), address, board, *arguments)
+            waited = launch(self._mail, self._call(parts), address, board, *arguments)
             now, worked = perf_counter(), thread_time() - worked
-            taken, waited = board[-2:].tolist()
-            away = max(0.0, now - begun - worked) if EXACT else 0.0  # another process had this thread's core
-            lost = away + (now - begun) * waited / max(1, taken)
+            taken = now - begun
+            lost = waited * taken
+            if EXACT and taken > worked:  # another process had this thread's core
+                lost += taken - worked
             if self._roused:
                 lost -= ROUSING
-            if lost <= (now - begun) * (LOST_IN_STEP if lockstep else LOST):
+            if lost <= taken * (LOST_IN_STEP if lockstep else LOST):
                 self._alone_for *= FORGOTTEN
             else:
                 self._stalled(now, lost)
@@ -137,8 +141,11 @@ class Gang:
             self._process, self._helpers = os.getpid(), []
             self._mail = np.zeros_like(self._mail)
         wanted = min(parts - 1, self._mail.size // MAIL)
-        slept = [helper.wake() for helper in self._helpers[:wanted]]
-        self._roused = any(slept) or len(slept) < wanted
+        self._roused = len(self._helpers) < wanted
+        for helper in self._helpers[:wanted]:
+            if helper.asleep:
+                helper.wake()
+                self._roused = True
         while len(self._helpers) < wanted:
             self._helpers.append(_Helper(self._mail, len(self._helpers)))
         return wanted
@@ -147,9 +154,9 @@ class Gang:
 @functools.cache
 def _blank_board(parts: int) -> Any:
     """What `take` expects before the first phase."""
-    board = np.full(3 * parts * LINE + 2, -1, dtype=np.int64)
-    board[2 * LINE : -2 : 3 * LINE] = 0
-    board[-2:] = 0
+    board = np.full(3 * parts * LINE + 1, -1, dtype=np.int64)
+    board[2 * LINE : -1 : 3 * LINE] = 0
+    board[-1] = 0
     return board
 
 
@@ -185,26 +192,23 @@ class _Helper:
     def __init__(self, mail: Any, number: int) -> None:
         self._mail = mail
         self._number = number
-        self._asleep = False
+        self.asleep = False
         self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
         threading.Thread(target=self._live, name=f"tinygrad_rnn-{number + 1}", daemon=True).start()
 
-    def wake(self) -> bool:
-        """Whether the helper slept."""
-        if not self._asleep:
-            return False
-        self._asleep = False
+    def wake(self) -> None:
+        """End the helper's sleep."""
+        self.asleep = False
         self._calls.put(None)
-        return True
 
     def _live(self) -> None:
         """Serve, and sleep until woken; a call too many only ends the next sleep early."""
         while True:
             serve(self._mail, self._number, IDLE)
-            self._asleep = True
+            self.asleep = True
             if self._mail[self._number * MAIL] == EMPTY:  # else a kernel has come just before
                 self._calls.get()
-            self._asleep = False
+            self.asleep = False
 
 
 GANG = Gang()

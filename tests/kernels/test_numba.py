@@ -344,14 +344,16 @@ def test_after_a_stall_kernels_run_on_one_thread_for_a_while(monkeypatch):
         board[3 * line], board[5 * line] = 5, 1
         threading.Timer(0.005, lambda: board.__setitem__(4 * line, 5)).start()
         clock[0] += length[0]
-        launch(mail, 0, address, board, *arguments)
+        return launch(mail, 0, address, board, *arguments)
 
     launch, length = threads.launch, [1e-4]
     monkeypatch.setattr(threads, "launch", claim_and_stall)
     for name in ("perf_counter", "thread_time"):
         monkeypatch.setattr(threads, name, lambda: clock[0])
     slept = [False]
-    monkeypatch.setattr(threads._Helper, "wake", lambda self: slept[0])
+    asleep = property(lambda self: slept[0], lambda self, value: None)
+    monkeypatch.setattr(threads._Helper, "asleep", asleep, raising=False)
+    monkeypatch.setattr(threads._Helper, "wake", lambda self: None)
     done = np.zeros((2, 5), dtype=np.int64)
     gang.run(_count, 2, True, 2, 5, done)
     assert gang._alone_until == 0  # a thread that begins comes late
