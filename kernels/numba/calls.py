@@ -19,7 +19,7 @@ from numba.core.typing import signature
 from numba.extending import intrinsic
 
 from .atomics import compare_and_set, load_acquire, reached, store_release, ticks
-from .compiling import allocating
+from .compiling import allocating, jit
 from .simd import LONG, element_pointer
 
 MAIL = 512  # int64s of a mailbox: its state, the kernel's address, the trampoline's, and from HEAD on the arguments
@@ -121,12 +121,25 @@ def answer(typing: Any, mail: Any, start: Any, me: Any) -> Any:
     return signature(types.void, mail, types.intp, types.int64), generate
 
 
+@jit
+def lost_ticks(board):
+    """How long thread 0 has waited or done the parts of others, of which the last is over.
+
+    The board has two places for it at its end: since when thread 0 does another's part, and the sum.
+    """
+    since = board[board.size - 2]
+    if since != 0:
+        board[board.size - 1] += ticks() - since
+        board[board.size - 2] = 0
+    return board[board.size - 1]
+
+
 @allocating
 def launch(mail, helpers, address, board, *arguments):
     """Call a kernel on this thread, and on as many helpers as come before it is done.
 
     A helper that is still in it then finds nothing more to do, and leaves it on its own time.
-    Returns the part of the time that thread 0 has waited, which `take` adds up in the last place of the board.
+    Returns the share of the time that thread 0 has lost (`lost_ticks`).
     """
     for k in range(helpers):
         if load_acquire(mail, k * MAIL) == EMPTY:
@@ -141,7 +154,7 @@ def launch(mail, helpers, address, board, *arguments):
         looks = 0
         while looks < PARTING and load_acquire(mail, k * MAIL) != EMPTY:
             looks += 1
-    return board[board.size - 1] / max(1, taken)
+    return lost_ticks(board) / max(1, taken)
 
 
 @allocating

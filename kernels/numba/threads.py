@@ -23,12 +23,13 @@ import numpy as np
 from numba import config
 
 from .atomics import compare_and_set, give_way, load_acquire, reached, store_release, ticks
-from .calls import EMPTY, MAIL, address_of, launch, serve
+from .calls import EMPTY, MAIL, address_of, launch, lost_ticks, serve
 from .compiling import jit
 
 LINE = 16  # int64s: two cache lines, since processors fetch lines in pairs
 SPINS = 150  # looks, about 8 µs, before a waiting thread gives way
-LOST_IN_STEP = 0.25  # a thread has stalled if the other waited for more than this part of a kernel in lockstep
+LOST_IN_STEP = 0.25  # a thread has stalled if another waited for it, or did its parts, for more than this share of a
+# kernel in lockstep; with half, two threads would be no faster than one
 LOST = 0.4  # the same where phases are long, and parts may differ in length
 IDLE = 5_000  # looks, about a quarter of a millisecond, before a thread without work goes to sleep
 PASS = 1 << 18  # numbers of one pass over memory from which on threads share it
@@ -44,12 +45,17 @@ def take(board, part, phase, turn):
     """Whether the caller shall do this part of this phase now; if not, the part is done by the time of the return.
 
     board: for each part three lines: the last phase claimed, the last phase done, and whether its thread is there;
-    at the end how many ticks thread 0 has waited.  turn: 0 for the caller's own part.
+    at the end what `lost_ticks` says.  turn: 0 for the caller's own part.
     """
     claimed, done, there = 3 * part * LINE, (3 * part + 1) * LINE, (3 * part + 2) * LINE
+    leads = part == turn  # the caller is thread 0
+    if leads:
+        lost_ticks(board)
     if (turn == 0 or load_acquire(board, there) == 0) and compare_and_set(board, claimed, phase - 1, phase):
         if turn == 0 and board[there] == 0:
             store_release(board, there, 1)
+        if turn > 0 and leads:
+            board[board.size - 2] = ticks()
         return True
     waited = 0
     begun = 0
@@ -65,8 +71,11 @@ def take(board, part, phase, turn):
             mine = True
             break
         give_way()
-    if begun != 0 and part == turn:  # the caller is thread 0
-        board[board.size - 1] += ticks() - begun
+    if begun != 0 and leads:
+        now = ticks()
+        board[board.size - 1] += now - begun
+        if mine:
+            board[board.size - 2] = now
     return mine
 
 
@@ -115,10 +124,10 @@ class Gang:
         try:
             address = _address(kernel, board, arguments, kind)
             worked = thread_time()
-            waited = launch(self._mail, self._call(parts), address, board, *arguments)
+            share = launch(self._mail, self._call(parts), address, board, *arguments)
             now, worked = perf_counter(), thread_time() - worked
             taken = now - begun
-            lost = waited * taken
+            lost = share * taken
             if EXACT and taken > worked:  # another process had this thread's core
                 lost += taken - worked
             if self._roused:
@@ -154,9 +163,9 @@ class Gang:
 @functools.cache
 def _blank_board(parts: int) -> Any:
     """What `take` expects before the first phase."""
-    board = np.full(3 * parts * LINE + 1, -1, dtype=np.int64)
-    board[2 * LINE : -1 : 3 * LINE] = 0
-    board[-1] = 0
+    board = np.full(3 * parts * LINE + 2, -1, dtype=np.int64)
+    board[2 * LINE : -2 : 3 * LINE] = 0
+    board[-2:] = 0
     return board
 
 

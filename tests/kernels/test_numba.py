@@ -379,6 +379,25 @@ def test_after_a_stall_kernels_run_on_one_thread_for_a_while(monkeypatch):
     assert gang._alone_until > clock[0]  # no sleep takes so long to end
 
 
+@jit
+def _work(me, board, parts, loops, done):
+    """Part 1 has three times as much to do as part 0."""
+    for turn in range(parts):
+        part = (me + turn) % parts
+        if threads.take(board, part, 0, turn):
+            for n in range(loops * (1 + 2 * part)):
+                done[part] = done[part] * 3 + n
+            threads.finish(board, part, 0)
+
+
+def test_a_thread_that_never_comes_has_stalled_though_nobody_waited_for_it(alone):
+    done = np.zeros(2, dtype=np.int64)
+    alone.run(_work, 2, False, 2, 2, done)  # compiled
+    alone._alone_until = alone._alone_for = 0.0
+    alone.run(_work, 2, False, 2, 1_000_000, done)
+    assert alone._alone_for >= threads.ALONE * threads.LOST * 1e-3
+
+
 # ---- products
 
 
