@@ -158,17 +158,15 @@ Tape.watch = _watch
 
 def _flatten(sources: Any) -> tuple[Sequence[Any], Sequence[Any], Callable[[list[Any]], Any]]:
     """Names, Tensors, and what makes the same structure of other Tensors."""
-    if sources.__class__ is list:
-        return range(len(sources)), sources, list
-    if isinstance(sources, dict):
-        keys = list(sources)
-        return keys, list(sources.values()), lambda values: dict(zip(keys, values))
     if isinstance(sources, tuple) and hasattr(sources, "_fields"):
         kind = type(sources)
         return list(sources._fields), list(sources), lambda values: kind(*values)
     if isinstance(sources, (list, tuple)):
         form: Any = type(sources)
         return range(len(sources)), sources, form
+    if isinstance(sources, dict):
+        keys = list(sources)
+        return keys, list(sources.values()), lambda values: dict(zip(keys, values))
     return [None], [sources], lambda values: values[0]
 
 

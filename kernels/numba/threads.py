@@ -28,9 +28,10 @@ from .compiling import jit
 
 LINE = 16  # int64s: two cache lines, since processors fetch lines in pairs
 SPINS = 150  # looks, about 8 µs, before a waiting thread gives way
-LOST_IN_STEP = 0.25  # a thread has stalled if another waited for it, or did its parts, for more than this share of a
-# kernel in lockstep; with half, two threads would be no faster than one
-LOST = 0.4  # the same where phases are long, and parts may differ in length
+# A thread has stalled if thread 0 waited for it, or did its parts, for more than a share of the kernel. From a half on,
+# two threads are no faster than one.
+LOST_IN_STEP = 0.25  # in lockstep
+LOST = 0.4  # where phases are long, and parts may differ in length
 IDLE = 5_000  # looks, about a quarter of a millisecond, before a thread without work goes to sleep
 PASS = 1 << 18  # numbers of one pass over memory from which on threads share it
 ALONE = 8  # for how many times the span that was lost kernels run on one thread; twice as long at each stall in a row
@@ -140,7 +141,7 @@ class Gang:
             self._busy.release()
 
     def _stalled(self, now: float, lost: float) -> None:
-        """Run on one thread for a while, after a kernel that lost much of its time to waiting, for whatever reason."""
+        """Run on one thread for a while, after a kernel that lost much of its time, for whatever reason."""
         self._alone_for = min(LONGEST, max(2 * self._alone_for, ALONE * lost))
         self._alone_until = now + self._alone_for
 
